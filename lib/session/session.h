@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file
+ * The session between a primary and a secondary, over TCP: hello, blocks, the channels' addresses,
+ * liveness, abort, orderly end. Non-blocking; the control core calls colo_session_poll() every
+ * millisecond or so. (TLS and keys come with issue 4; their place is between connect and hello.)
+ *
+ *     primary                          secondary
+ *     HELLO (struct below)  ------->   checks it against its own blocks and limits
+ *                           <-------   ACCEPT (its addresses) or REFUSE (one sentence), then close
+ *     START (return ports)  ------->   channels are open, epoch 1 may begin
+ *     PING / PONG           <------>   each side sends PING every timeout/4; silence of a whole
+ *                                      timeout is a lost peer
+ *     ABORT (reason)        <------>   the session is over at once, not in order
+ *     BYE                   <------>   orderly end
+ *
+ * Every message: be16 type, be16 length of the body, body (at most COLO_SESSION_BODY_MAX). Numbers
+ * big-endian, texts with a length byte before them.
+ */
+#ifndef COLO_SESSION_SESSION_H
+#define COLO_SESSION_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "colo_error.h"
+#include "bounds.h"
+
+#define COLO_SESSION_BODY_MAX 4096u
+#define COLO_SESSION_VERSION  1u
+
+/** Where an end's datapath is. */
+struct colo_address {
+	uint8_t mac[6];
+	uint8_t ip_version; /**< 4 or 6 */
+	uint8_t ip[16];	    /**< 4 or 16 bytes used */
+	uint16_t source_port; /**< UDP source port of every frame this end sends */
+	/** UDP ports this end's channels receive on; a primary's are in START, not in HELLO */
+	uint16_t channel_port[COLO_MAX_CHANNELS];
+};
+
+struct colo_hello_block {
+	char name[COLO_BLOCK_NAME_MAX + 1];
+	uint64_t size;
+};
+
+struct colo_hello {
+	uint32_t session; /**< random, not 0: in every frame */
+	uint32_t mtu;
+	uint16_t n_channels;
+	uint16_t n_blocks;
+	uint32_t peer_timeout_ms; /**< the primary's; both use the smaller */
+	uint32_t hold_ms;
+	struct colo_hello_block block[COLO_MAX_BLOCKS];
+	struct colo_address address; /**< primary's, no channel ports yet */
+};
+
+struct colo_accept {
+	uint32_t window; /**< slots a channel may have outstanding at most */
+	struct colo_address address; /**< secondary's, with channel ports */
+};
+
+enum colo_session_event {
+	COLO_SESSION_NOTHING = 0,
+	COLO_SESSION_CONNECTED,	/**< primary: TCP is up, send hello with colo_session_hello() */
+	COLO_SESSION_HELLO,	/**< secondary: peer_hello is filled: accept or refuse it */
+	COLO_SESSION_ACCEPTED,	/**< primary: peer_accept is filled: send colo_session_start() */
+	COLO_SESSION_STARTED,	/**< secondary: peer_hello.address.channel_port is filled now */
+	COLO_SESSION_REFUSED,	/**< primary: reason says why */
+	COLO_SESSION_BYE,	/**< peer ended in order */
+	COLO_SESSION_ABORTED,	/**< peer aborted; reason says why */
+	COLO_SESSION_LOST,	/**< connection broke, peer was silent too long, or spoke nonsense */
+};
+
+struct colo_session; /* allocated once at start; no allocation later */
+
+/** Main lcore, at start. @return NULL with @p err if out of memory. */
+struct colo_session *colo_session_new(struct colo_error *err);
+
+/**
+ * Secondary: bind and listen, once; afterwards sessions come one at a time, further callers get
+ * a REFUSE that says so. Main lcore. @return 0 or -1 with @p err (port taken, bad address).
+ */
+int colo_session_listen(struct colo_session *s, const char *host, uint16_t port,
+	struct colo_error *err);
+
+/**
+ * Primary: begin to connect; refused connections are tried again until @p timeout_ms is over,
+ * then LOST is reported. Control core; does not block. @return 0 or -1 with @p err.
+ */
+int colo_session_connect(struct colo_session *s, const char *host, uint16_t port,
+	uint32_t timeout_ms, struct colo_error *err);
+
+/** Both: what happened since the last call. Control core. @p now_ms is monotonic. */
+enum colo_session_event colo_session_poll(struct colo_session *s, uint64_t now_ms);
+
+int colo_session_hello(struct colo_session *s, const struct colo_hello *hello);
+int colo_session_accept(struct colo_session *s, const struct colo_accept *accept);
+int colo_session_refuse(struct colo_session *s, const char *why);
+int colo_session_start(struct colo_session *s, const uint16_t *channel_ports, unsigned int n);
+/** From START on: how long silence may last. */
+void colo_session_set_timeout(struct colo_session *s, uint32_t timeout_ms);
+/** Tell the peer (best effort, does not wait) and close. A listening session listens on. */
+void colo_session_abort(struct colo_session *s, const char *why);
+void colo_session_bye(struct colo_session *s);
+/** Close without a word. */
+void colo_session_close(struct colo_session *s);
+
+const struct colo_hello *colo_session_peer_hello(const struct colo_session *s);
+const struct colo_accept *colo_session_peer_accept(const struct colo_session *s);
+/** Why the last REFUSED, ABORTED or LOST happened: one sentence. */
+const char *colo_session_reason(const struct colo_session *s);
+
+/** Free and close everything. Main lcore, after the control core has stopped. */
+void colo_session_free(struct colo_session *s);
+
+#endif
