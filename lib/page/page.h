@@ -14,11 +14,14 @@
 /** Set by colo_page_init() on the main lcore, read-only afterwards. */
 struct colo_page_ops {
 	const char *name; /**< "avx512", "avx2", "portable" */
-	/** Copy one page, non-temporal stores; both 64-byte aligned. Not yet ordered: see fence. */
+	/**
+	 * Copy one page, non-temporal stores; @p dst is 64-byte aligned, @p src need not be (it may
+	 * be an mbuf's payload). Not yet ordered: see fence.
+	 */
 	void (*copy)(void *dst, const void *src);
-	/** Copy one page to two places, reading it once. */
+	/** Copy one page to two places, reading it once; alignment as for copy. */
 	void (*copy2)(void *dst1, void *dst2, const void *src);
-	void (*zero)(void *dst); /**< one page becomes zeros, non-temporal */
+	void (*zero)(void *dst); /**< one page becomes zeros, non-temporal; aligned */
 	bool (*is_zero)(const void *page);
 	bool (*equal)(const void *a, const void *b);
 };
