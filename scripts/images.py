@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the scripts boot, kept in the cache folder: kernels, initramfs, QEMU 11.
+
+Each function makes its thing once, under a lock, and returns where it is.
+"""
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+import colo_env as env
+
+QEMU11_SUITE = "sid"
+GUEST_CMDLINE = ("console=ttyS0 quiet mitigations=off nokaslr no_timer_check tsc=reliable "
+                 "nowatchdog audit=0 random.trust_cpu=on")
+
+
+def _scratch():
+    env.CACHE.mkdir(parents=True, exist_ok=True)
+    return pathlib.Path(tempfile.mkdtemp(prefix="tmp.", dir=env.CACHE))
+
+
+def _kernel_package(meta):
+    """The package that holds the kernel that the meta package stands for."""
+    if env.apt_lists_empty():
+        env.apt_update()
+    text = env.run(["apt-cache", "depends", meta])
+    found = re.search(r"Depends: (linux-image-[0-9]\S+)", text)
+    if found is None:
+        raise env.EnvError(f"apt knows no kernel for {meta}; run `apt-get update`")
+    return found.group(1)
+
+
+def _unpack_package(package, where):
+    """Download a package and unpack it, without installing it."""
+    scratch = _scratch()
+    try:
+        download = ["apt-get", "-o", "APT::Sandbox::User=root", "download", package]
+        try:
+            env.run(download, cwd=scratch)
+        except env.EnvError:  # lists may be older than the archive
+            env.apt_update()
+            env.run(download, cwd=scratch)
+        env.run(["dpkg-deb", "-x", next(scratch.glob("*.deb")), scratch / "x"])
+        os.rename(scratch / "x", where)
+    finally:
+        shutil.rmtree(scratch)
+
+
+def kernel(meta="linux-image-cloud-amd64"):
+    """@return (vmlinuz, folder of the kernel's modules)."""
+    where = env.CACHE / meta
+    with env.lock(env.CACHE / "lock"):
+        if not where.exists():
+            _unpack_package(_kernel_package(meta), where)
+    return next(where.glob("boot/vmlinuz-*")), next(where.glob("lib/modules/*"))
+
+
+def pack_initramfs(tree, target):
+    """Make a gzipped initramfs of a folder."""
+    packed = target.with_suffix(f".{os.getpid()}")
+    command = f"find . | cpio --quiet -o -H newc -R 0:0 | gzip -1 > '{packed}'"
+    env.run(["sh", "-c", command], cwd=tree)
+    os.rename(packed, target)
+
+
+def guest_image():
+    """The guest that counts: its /init is compiled from guest/counter.c. @return (kernel, initrd)."""
+    vmlinuz, _ = kernel()
+    source = env.ROOT / "scripts" / "guest" / "counter.c"
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    initrd = env.CACHE / f"counter-{digest}.gz"
+    with env.lock(env.CACHE / "lock"):
+        if not initrd.exists():
+            tree = _scratch()
+            try:
+                env.run(["gcc", "-O2", "-static", "-s", "-o", tree / "init", source])
+                pack_initramfs(tree, initrd)
+            finally:
+                shutil.rmtree(tree)
+    return vmlinuz, initrd
+
+
+# QEMU 11: a Debian suite that has it, unpacked beside the host, run by its own loader.
+
+WRAPPER = """#!/bin/sh
+# QEMU 11 with its own libraries; the host is untouched.
+D='{root}'
+exec env QEMU_MODULE_DIR="$D/no-modules" "$D/usr/lib64/ld-linux-x86-64.so.2" \\
+  --library-path "$D/usr/lib/x86_64-linux-gnu" "$D/usr/bin/qemu-system-x86_64" \\
+  -L "$D/usr/share/qemu" -L "$D/usr/share/seabios" -L "$D/usr/lib/ipxe/qemu" "$@"
+"""
+
+
+def _install_qemu11(where):
+    scratch = _scratch()
+    root = scratch / "root"
+    try:
+        env.run(["debootstrap", "--variant=minbase",
+                 "--include=qemu-system-x86,seabios,ipxe-qemu", QEMU11_SUITE, root])
+        shutil.rmtree(root / "var" / "cache" / "apt", ignore_errors=True)
+        (root / "no-modules").mkdir()
+        os.rename(root, where)
+    finally:
+        for mounted in ("proc", "sys"):
+            subprocess.run(["umount", "-l", root / mounted], check=False,
+                           stderr=subprocess.DEVNULL)
+        shutil.rmtree(scratch)
+
+
+def qemu11(fetch=True):
+    """@return the wrapper script, or None if it is not there and must not be fetched."""
+    wrapper = env.CACHE / "qemu-system-x86_64-11"
+    with env.lock(env.CACHE / "lock-qemu11"):
+        where = env.CACHE / "qemu11"
+        if not where.exists():
+            if not fetch:
+                return None
+            env.ensure_packages(["debootstrap"])
+            _install_qemu11(where)
+        new = wrapper.with_suffix(f".{os.getpid()}")
+        new.write_text(WRAPPER.format(root=where), encoding="ascii")
+        new.chmod(0o755)
+        os.rename(new, wrapper)
+    return wrapper
