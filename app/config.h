@@ -55,6 +55,7 @@ struct colo_config {
 	bool verify;			    /* --verify */
 	char json[PATH_MAX];		    /* --json */
 	bool interactive;		    /* -i, --interactive */
+	bool auto_start;		    /* -a, --auto-start: with -i begin at once */
 	char cmdline_file[PATH_MAX];	    /* --cmdline-file */
 	enum colo_peer_loss on_peer_loss;   /* --on-peer-loss wait|failover, default wait */
 	uint32_t peer_timeout_ms;	    /* --peer-timeout 50..60000, default 1000 */

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Values of options: from text to checked value. */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include <rte_common.h>
+
+#include "config_value.h"
+
+#define ZSTD_LEVEL_MIN	   (-7)
+#define ZSTD_LEVEL_MAX	   19
+#define ZSTD_LEVEL_DEFAULT (-1)
+
+#define UNIX_PATH_MAX_LEN (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+
+static const char size_units[] = " kmgt"; /* each 1024 times the one before */
+static const char *const source_names[] = {"synthetic", "qmp"};
+
+/** Decimal digits only: strtoull() alone would take blanks, signs and "0x". */
+static int
+parse_digits(const char *text, uint64_t *value)
+{
+	if (*text == '\0' || text[strspn(text, "0123456789")] != '\0')
+		return -1;
+	errno = 0;
+	*value = strtoull(text, NULL, 10);
+	return errno == 0 ? 0 : -1;
+}
+
+int
+colo_parse_number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value,
+	struct colo_error *err)
+{
+	uint64_t n;
+
+	if (parse_digits(text, &n) != 0 || n < min || n > max)
+		return colo_error_set(err,
+			"--%s %s: a number from %" PRIu64 " to %" PRIu64 " is accepted", option,
+			text, min, max);
+	*value = n;
+	return 0;
+}
+
+int
+colo_parse_choice(
+	const char *option, const char *text, const char *const *choices, struct colo_error *err)
+{
+	char list[128] = "";
+	size_t used = 0;
+
+	for (int i = 0; choices[i] != NULL; i++) {
+		if (strcmp(text, choices[i]) == 0)
+			return i;
+		if (used < sizeof(list))
+			used += snprintf(&list[used], sizeof(list) - used, "%s%s",
+				i == 0			 ? ""
+				: choices[i + 1] == NULL ? " or "
+							 : ", ",
+				choices[i]);
+	}
+	return colo_error_set(err, "--%s %s: %s is accepted", option, text, list);
+}
+
+int
+colo_parse_size(const char *text, uint64_t *size)
+{
+	char digits[24];
+	size_t n = strspn(text, "0123456789");
+	unsigned int shift = 0;
+	uint64_t value;
+	const char *unit;
+
+	if (n == 0 || n >= sizeof(digits))
+		return -1;
+	memcpy(digits, text, n);
+	digits[n] = '\0';
+	if (text[n] != '\0') {
+		/* a blank is the unit of plain bytes, and never written */
+		unit = strchr(size_units, tolower((unsigned char)text[n]));
+		if (unit == NULL || unit == size_units || text[n + 1] != '\0')
+			return -1;
+		shift = 10 * (unit - size_units);
+	}
+	if (parse_digits(digits, &value) != 0 || value > UINT64_MAX >> shift)
+		return -1;
+	*size = value << shift;
+	return 0;
+}
+
+const char *
+colo_format_size(uint64_t size, char *text, size_t room)
+{
+	unsigned int unit = 0;
+
+	while (size != 0 && size % 1024 == 0 && unit < sizeof(size_units) - 2) {
+		size /= 1024;
+		unit++;
+	}
+	if (unit == 0)
+		snprintf(text, room, "%" PRIu64, size);
+	else
+		snprintf(text, room, "%" PRIu64 "%c", size, toupper(size_units[unit]));
+	return text;
+}
+
+int
+colo_parse_pages_size(const char *option, const char *text, uint64_t min, uint64_t max,
+	uint64_t *size, struct colo_error *err)
+{
+	char low[24], high[24];
+	uint64_t n;
+
+	if (colo_parse_size(text, &n) != 0 || n < min || n > max || n % COLO_PAGE_SIZE != 0)
+		return colo_error_set(err,
+			"--%s: size %s: a multiple of %u bytes from %s to %s is accepted (suffix "
+			"K, M, G or T)",
+			option, text, COLO_PAGE_SIZE, colo_format_size(min, low, sizeof(low)),
+			colo_format_size(max, high, sizeof(high)));
+	*size = n;
+	return 0;
+}
+
+int
+colo_parse_codec(const char *text, enum colo_codec *codec, int *level, struct colo_error *err)
+{
+	const char *number = text + strlen("zstd:");
+	long n = ZSTD_LEVEL_DEFAULT;
+	char *end = NULL;
+
+	if (strcmp(text, "raw") == 0) {
+		*codec = COLO_CODEC_RAW;
+		return 0;
+	}
+	if (strncmp(text, "zstd:", 5) == 0 && (*number == '-' || isdigit((unsigned char)*number)))
+		n = strtol(number, &end, 10);
+	else if (strcmp(text, "zstd") != 0)
+		n = ZSTD_LEVEL_MAX + 1;
+	if ((end != NULL && (*end != '\0' || end[-1] == '-')) || n < ZSTD_LEVEL_MIN ||
+		n > ZSTD_LEVEL_MAX)
+		return colo_error_set(err,
+			"codec %s: raw, zstd or zstd:LEVEL with a level from %d to %d is accepted",
+			text, ZSTD_LEVEL_MIN, ZSTD_LEVEL_MAX);
+	*codec = COLO_CODEC_ZSTD;
+	*level = n;
+	return 0;
+}
+
+static bool
+is_ip(int family, const char *text)
+{
+	uint8_t bytes[16];
+
+	return inet_pton(family, text, bytes) == 1;
+}
+
+int
+colo_parse_ip(const char *option, const char *text, char *ip, size_t size, struct colo_error *err)
+{
+	if (!is_ip(AF_INET, text) && !is_ip(AF_INET6, text))
+		return colo_error_set(
+			err, "--%s %s: a numeric IPv4 or IPv6 address is accepted", option, text);
+	return colo_copy_text(option, text, ip, size, err);
+}
+
+/** Split at the last colon; brackets around IPv6 are required, or the port is ambiguous. */
+static int
+split_endpoint(const char *text, char *host, size_t size, const char **port)
+{
+	const char *colon = strrchr(text, ':');
+	int family = AF_INET;
+	size_t n;
+
+	if (colon == NULL)
+		return -1;
+	n = colon - text;
+	if (n >= 2 && text[0] == '[' && colon[-1] == ']') {
+		family = AF_INET6;
+		text++;
+		n -= 2;
+	}
+	if (n == 0 || n >= size)
+		return -1;
+	memcpy(host, text, n);
+	host[n] = '\0';
+	*port = colon + 1;
+	return is_ip(family, host) ? 0 : -1;
+}
+
+int
+colo_parse_endpoint(const char *option, const char *text, struct colo_endpoint *endpoint,
+	struct colo_error *err)
+{
+	const char *port = "";
+	uint64_t n = 0;
+
+	if (split_endpoint(text, endpoint->host, sizeof(endpoint->host), &port) != 0 ||
+		parse_digits(port, &n) != 0 || n < 1 || n > UINT16_MAX)
+		return colo_error_set(err,
+			"--%s %s: ADDR:PORT with a numeric IPv4 address or an IPv6 address in "
+			"brackets and a port from 1 to 65535 is accepted",
+			option, text);
+	endpoint->port = n;
+	return 0;
+}
+
+int
+colo_copy_text(const char *option, const char *text, char *dst, size_t size, struct colo_error *err)
+{
+	size_t n = strlen(text);
+
+	if (n == 0 || n >= size)
+		return colo_error_set(err, "--%s %.64s%s: 1 to %zu characters are accepted", option,
+			n == 0 ? "(empty)" : text, n > 64 ? "..." : "", size - 1);
+	memcpy(dst, text, n + 1);
+	return 0;
+}
+
+/**
+ * Take the next "KEY=VALUE" (or whatever stands before the next comma) off @p rest.
+ * @return the piece, its '=' replaced by NUL and @p value behind it (NULL: no '='); NULL: the end.
+ */
+static char *
+next_piece(char **rest, char **value)
+{
+	char *piece = strsep(rest, ",");
+
+	*value = piece == NULL ? NULL : strchr(piece, '=');
+	if (*value != NULL)
+		*(*value)++ = '\0';
+	return piece;
+}
+
+static int
+parse_block_name(const char *name, struct colo_block_spec *spec, struct colo_error *err)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < n; i++)
+		if (!isgraph((unsigned char)name[i]))
+			n = 0;
+	if (n == 0 || n > COLO_BLOCK_NAME_MAX)
+		return colo_error_set(err,
+			"--block: name '%.64s%s': 1 to %u printable characters without blanks are "
+			"accepted",
+			name, strlen(name) > 64 ? "..." : "", COLO_BLOCK_NAME_MAX);
+	if (strcmp(name, COLO_DEVICE_BLOCK_NAME) == 0)
+		return colo_error_set(err,
+			"--block: name '%s' is reserved for the device state; any other is "
+			"accepted",
+			name);
+	memcpy(spec->name, name, n + 1);
+	return 0;
+}
+
+static int
+parse_block_path(const char *key, const char *path, char *dst, size_t size, struct colo_error *err)
+{
+	size_t n = strlen(path);
+
+	if (n == 0 || n >= size)
+		return colo_error_set(err, "--block: %s: a path of 1 to %zu characters is accepted",
+			key, size - 1);
+	if (dst[0] != '\0')
+		return colo_error_set(err, "--block: %s is given twice; once is accepted", key);
+	memcpy(dst, path, n + 1);
+	return 0;
+}
+
+static int
+parse_block_key(
+	const char *key, const char *value, struct colo_block_spec *spec, struct colo_error *err)
+{
+	if (value != NULL && strcmp(key, "size") == 0) {
+		if (spec->size != 0)
+			return colo_error_set(
+				err, "--block: size is given twice; once is accepted");
+		return colo_parse_pages_size(
+			"block", value, COLO_BLOCK_MIN_SIZE, COLO_MAX_BLOCK_SIZE, &spec->size, err);
+	}
+	if (value != NULL && strcmp(key, "guest") == 0)
+		return parse_block_path(
+			key, value, spec->guest_path, sizeof(spec->guest_path), err);
+	if (value != NULL && strcmp(key, "cache") == 0)
+		return parse_block_path(
+			key, value, spec->cache_path, sizeof(spec->cache_path), err);
+	return colo_error_set(
+		err, "--block: '%s': NAME,size=SIZE[,guest=FILE][,cache=FILE] is accepted", key);
+}
+
+int
+colo_parse_block(const char *text, struct colo_block_spec *spec, struct colo_error *err)
+{
+	char *copy = strdup(text), *rest = copy, *key, *value;
+	int rc;
+
+	memset(spec, 0, sizeof(*spec));
+	if (copy == NULL)
+		return colo_error_set(err, "--block: out of memory");
+	rc = parse_block_name(strsep(&rest, ","), spec, err);
+	while (rc == 0 && (key = next_piece(&rest, &value)) != NULL)
+		rc = parse_block_key(key, value, spec, err);
+	free(copy);
+	if (rc == 0 && spec->size == 0)
+		rc = colo_error_set(err,
+			"--block %s: size is missing; NAME,size=SIZE[,guest=FILE][,cache=FILE] is "
+			"accepted",
+			spec->name);
+	if (rc == 0 && spec->guest_path[0] != '\0' &&
+		strcmp(spec->guest_path, spec->cache_path) == 0)
+		rc = colo_error_set(err,
+			"--block %s: guest and cache are accepted in two different "
+			"files only, not both in %s",
+			spec->name, spec->guest_path);
+	return rc;
+}
+
+static bool
+is_unix_path(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n >= 1 && n <= UNIX_PATH_MAX_LEN;
+}
+
+int
+colo_check_standby(const char *text, struct colo_error *err)
+{
+	char *copy = strdup(text), *rest = copy, *path, *key, *value;
+	bool good;
+
+	if (copy == NULL)
+		return colo_error_set(err, "--standby: out of memory");
+	path = strsep(&rest, ",");
+	good = strncmp(path, "unix:", 5) == 0 && is_unix_path(path + 5);
+	key = next_piece(&rest, &value);
+	if (key != NULL)
+		good = good && rest == NULL && strcmp(key, "incoming") == 0 && value != NULL &&
+		       is_unix_path(value);
+	free(copy);
+	if (!good)
+		return colo_error_set(err,
+			"--standby %.200s: unix:PATH[,incoming=PATH] with paths of 1 to %zu "
+			"characters is accepted",
+			text, UNIX_PATH_MAX_LEN);
+	return 0;
+}
+
+static bool
+is_percentage(const char *text)
+{
+	char *end;
+	double value;
+
+	if (*text == '\0' || text[strspn(text, "0123456789.")] != '\0')
+		return false;
+	value = strtod(text, &end);
+	return *end == '\0' && value >= 0 && value <= 100;
+}
+
+static bool
+is_fault(const char *key, const char *value)
+{
+	uint64_t seed;
+
+	if (value == NULL)
+		return false;
+	if (strcmp(key, "seed") == 0)
+		return parse_digits(value, &seed) == 0;
+	return (strcmp(key, "drop") == 0 || strcmp(key, "dup") == 0 ||
+		       strcmp(key, "reorder") == 0) &&
+	       is_percentage(value);
+}
+
+int
+colo_check_fault(const char *text, struct colo_error *err)
+{
+	char *copy = strdup(text), *rest = copy, *key, *value;
+	bool good = copy != NULL;
+
+	while (good && (key = next_piece(&rest, &value)) != NULL)
+		good = is_fault(key, value);
+	free(copy);
+	if (!good)
+		return colo_error_set(err,
+			"--fault %.200s: drop=P,dup=P,reorder=P,seed=N with each P from 0 to 100 "
+			"percent is accepted",
+			text);
+	return 0;
+}
+
+int
+colo_check_source(const char *text, struct colo_error *err)
+{
+	size_t n = strcspn(text, ",");
+
+	for (unsigned int i = 0; i < RTE_DIM(source_names); i++)
+		if (strlen(source_names[i]) == n && strncmp(text, source_names[i], n) == 0)
+			return 0;
+	return colo_error_set(err,
+		"--source %.200s: NAME,key=value,... with name synthetic or qmp is accepted", text);
+}
