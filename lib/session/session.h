@@ -29,11 +29,24 @@
 #define COLO_SESSION_BODY_MAX 4096u
 #define COLO_SESSION_VERSION  1u
 
+#define COLO_SESSION_CALL_MS	2000u /**< an accepted caller that sends no whole hello is dropped */
+#define COLO_SESSION_ANSWER_MS	10000u /**< hello .. ACCEPT or REFUSE; ACCEPT .. START */
+#define COLO_SESSION_RETRY_MS	100u   /**< between two attempts to connect */
+#define COLO_SESSION_LINGER_MS	500u   /**< a refused caller may read its REFUSE so long */
+#define COLO_SESSION_CALLERS	8u   /**< accepted connections at a time, the session's included */
+#define COLO_SESSION_REASON_MAX 255u /**< bytes of the sentence in REFUSE and ABORT */
+
+#define COLO_PEER_TIMEOUT_MIN 50u /**< ms, of hello's peer_timeout_ms and of set_timeout() */
+#define COLO_PEER_TIMEOUT_MAX 60000u
+#define COLO_HOLD_MIN	      10u /**< ms, of hello's hold_ms */
+#define COLO_HOLD_MAX	      60000u
+#define COLO_WINDOW_MIN	      64u /**< slots, of accept's window; at most COLO_WINDOW_MAX */
+
 /** Where an end's datapath is. */
 struct colo_address {
 	uint8_t mac[6];
-	uint8_t ip_version; /**< 4 or 6 */
-	uint8_t ip[16];	    /**< 4 or 16 bytes used */
+	uint8_t ip_version;   /**< 4 or 6 */
+	uint8_t ip[16];	      /**< 4 or 16 bytes used */
 	uint16_t source_port; /**< UDP source port of every frame this end sends */
 	/** UDP ports this end's channels receive on; a primary's are in START, not in HELLO */
 	uint16_t channel_port[COLO_MAX_CHANNELS];
@@ -56,20 +69,25 @@ struct colo_hello {
 };
 
 struct colo_accept {
-	uint32_t window; /**< slots a channel may have outstanding at most */
+	uint32_t window;	     /**< slots a channel may have outstanding at most */
 	struct colo_address address; /**< secondary's, with channel ports */
 };
 
 enum colo_session_event {
 	COLO_SESSION_NOTHING = 0,
-	COLO_SESSION_CONNECTED,	/**< primary: TCP is up, send hello with colo_session_hello() */
+	COLO_SESSION_CONNECTED, /**< primary: TCP is up, send hello with colo_session_hello() */
 	COLO_SESSION_HELLO,	/**< secondary: peer_hello is filled: accept or refuse it */
 	COLO_SESSION_ACCEPTED,	/**< primary: peer_accept is filled: send colo_session_start() */
 	COLO_SESSION_STARTED,	/**< secondary: peer_hello.address.channel_port is filled now */
 	COLO_SESSION_REFUSED,	/**< primary: reason says why */
 	COLO_SESSION_BYE,	/**< peer ended in order */
 	COLO_SESSION_ABORTED,	/**< peer aborted; reason says why */
-	COLO_SESSION_LOST,	/**< connection broke, peer was silent too long, or spoke nonsense */
+	COLO_SESSION_LOST, /**< connection broke, peer was silent too long, or spoke nonsense */
+	/**
+	 * Secondary: a caller that never became a session (no hello, or a wrong one) was dropped;
+	 * reason says why. Nothing else changed: a session that is on goes on. For the log.
+	 */
+	COLO_SESSION_DROPPED,
 };
 
 struct colo_session; /* allocated once at start; no allocation later */
@@ -81,12 +99,16 @@ struct colo_session *colo_session_new(struct colo_error *err);
  * Secondary: bind and listen, once; afterwards sessions come one at a time, further callers get
  * a REFUSE that says so. Main lcore. @return 0 or -1 with @p err (port taken, bad address).
  */
-int colo_session_listen(struct colo_session *s, const char *host, uint16_t port,
-	struct colo_error *err);
+int colo_session_listen(
+	struct colo_session *s, const char *host, uint16_t port, struct colo_error *err);
+
+/** The port listened on (after listen with port 0: the one the kernel chose); 0 if none. */
+uint16_t colo_session_port(const struct colo_session *s);
 
 /**
  * Primary: begin to connect; refused connections are tried again until @p timeout_ms is over,
- * then LOST is reported. Control core; does not block. @return 0 or -1 with @p err.
+ * then LOST is reported (a timeout below COLO_SESSION_RETRY_MS counts as that: one attempt).
+ * Control core; does not block. @return 0 or -1 with @p err.
  */
 int colo_session_connect(struct colo_session *s, const char *host, uint16_t port,
 	uint32_t timeout_ms, struct colo_error *err);
@@ -94,11 +116,16 @@ int colo_session_connect(struct colo_session *s, const char *host, uint16_t port
 /** Both: what happened since the last call. Control core. @p now_ms is monotonic. */
 enum colo_session_event colo_session_poll(struct colo_session *s, uint64_t now_ms);
 
+/*
+ * Say one thing to the peer. Control core; none blocks.
+ * @return 0, or -1 with reason set if it is not the time for it or a field is out of its limits.
+ */
 int colo_session_hello(struct colo_session *s, const struct colo_hello *hello);
 int colo_session_accept(struct colo_session *s, const struct colo_accept *accept);
 int colo_session_refuse(struct colo_session *s, const char *why);
 int colo_session_start(struct colo_session *s, const uint16_t *channel_ports, unsigned int n);
-/** From START on: how long silence may last. */
+
+/** From START on: how long silence may last; held within COLO_PEER_TIMEOUT_MIN .. MAX. */
 void colo_session_set_timeout(struct colo_session *s, uint32_t timeout_ms);
 /** Tell the peer (best effort, does not wait) and close. A listening session listens on. */
 void colo_session_abort(struct colo_session *s, const char *why);
