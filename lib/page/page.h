@@ -28,7 +28,11 @@ struct colo_page_ops {
 
 extern struct colo_page_ops colo_page;
 
-/** Choose the versions this CPU has; with @p force ("avx2", "portable") that one, for tests. */
+/**
+ * Choose the version this CPU has; with @p force ("avx512", "avx2", "portable") that one, for
+ * tests: "portable" if there is no such version or the CPU lacks it. Main lcore, at start, before
+ * or after rte_eal_init() (a limit by --force-max-simd-bitwidth is known only after it).
+ */
 void colo_page_init(const char *force);
 
 /** Order non-temporal stores before whatever publishes them (pairs with a load-acquire). */

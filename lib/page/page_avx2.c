@@ -71,30 +71,11 @@ is_zero_avx2(const void *page)
 	return true;
 }
 
-AVX2 static bool
-equal_avx2(const void *a, const void *b)
-{
-	const __m256i *x = a;
-	const __m256i *y = b;
-
-	for (unsigned int i = 0; i < HALVES; i += STEP) {
-		__m256i differ = _mm256_setzero_si256();
-
-		for (unsigned int j = 0; j < STEP; j++)
-			differ = _mm256_or_si256(
-				differ, _mm256_xor_si256(_mm256_loadu_si256(&x[i + j]),
-						_mm256_loadu_si256(&y[i + j])));
-		if (!_mm256_testz_si256(differ, differ))
-			return false;
-	}
-	return true;
-}
-
 const struct colo_page_ops colo_page_avx2 = {
 	.name = "avx2",
 	.copy = copy_avx2,
 	.copy2 = copy2_avx2,
 	.zero = zero_avx2,
 	.is_zero = is_zero_avx2,
-	.equal = equal_avx2,
+	.equal = colo_page_equal,
 };

@@ -71,30 +71,11 @@ is_zero_avx512(const void *page)
 	return true;
 }
 
-AVX512 static bool
-equal_avx512(const void *a, const void *b)
-{
-	const __m512i *x = a;
-	const __m512i *y = b;
-
-	for (unsigned int i = 0; i < LINES; i += STEP) {
-		__m512i differ = _mm512_setzero_si512();
-
-		for (unsigned int j = 0; j < STEP; j++)
-			differ = _mm512_or_si512(
-				differ, _mm512_xor_si512(_mm512_loadu_si512(&x[i + j]),
-						_mm512_loadu_si512(&y[i + j])));
-		if (_mm512_test_epi64_mask(differ, differ) != 0)
-			return false;
-	}
-	return true;
-}
-
 const struct colo_page_ops colo_page_avx512 = {
 	.name = "avx512",
 	.copy = copy_avx512,
 	.copy2 = copy2_avx512,
 	.zero = zero_avx512,
 	.is_zero = is_zero_avx512,
-	.equal = equal_avx512,
+	.equal = colo_page_equal,
 };

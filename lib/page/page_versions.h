@@ -13,6 +13,10 @@ extern const struct colo_page_ops colo_page_portable;
 extern const struct colo_page_ops colo_page_avx2;
 extern const struct colo_page_ops colo_page_avx512;
 
+/** What every version has for `equal`. */
+bool colo_page_equal(const void *a, const void *b);
+
+/** @return whether this CPU can run @p ops. */
 bool colo_page_supported(const struct colo_page_ops *ops);
 
 #endif
