@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Control lane: stop and wait between the control cores, over the first channel's queue pair. */
+#include <string.h>
+
+#include "lane.h"
+
+#define LANE_INITIAL_RTT_US 5000u
+
+static void
+send_frame(struct colo_lane_rings *rings, struct rte_mempool *pool,
+	const struct colo_frame_template *t, uint64_t packet_number, const void *body,
+	uint16_t length)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+	struct colo_frame_fields fields = {
+		.type = COLO_FRAME_CONTROL,
+		.length = sizeof(struct colo_header) + length,
+		.packet_number = packet_number,
+	};
+	uint8_t *start;
+
+	if (m == NULL)
+		return; /* asked again later */
+	start = (uint8_t *)rte_pktmbuf_append(m, t->length + fields.length);
+	if (start == NULL) {
+		rte_pktmbuf_free(m);
+		return;
+	}
+	colo_frame_write_outer(t, start, fields.length);
+	memcpy(start + t->length + sizeof(struct colo_header), body, length);
+	colo_frame_write_header(t, (struct colo_header *)(start + t->length), &fields,
+		fields.length);
+	if (rte_ring_enqueue(rings->tx, m) != 0)
+		rte_pktmbuf_free(m);
+}
+
+void
+colo_lane_init(struct colo_lane *l, struct colo_lane_rings *rings, struct rte_mempool *pool,
+	const struct colo_frame_template *t)
+{
+	memset(l, 0, sizeof(*l));
+	l->rings = rings;
+	l->pool = pool;
+	l->template = *t;
+	l->srtt_us = LANE_INITIAL_RTT_US;
+	l->rttvar_us = LANE_INITIAL_RTT_US / 2;
+}
+
+static void
+send_request(struct colo_lane *l, uint64_t now_us)
+{
+	l->sent_us = now_us;
+	l->tries++;
+	send_frame(l->rings, l->pool, &l->template, ++l->next_packet, l->request, l->length);
+}
+
+void
+colo_lane_ask(struct colo_lane *l, struct colo_control_request *request, uint16_t length,
+	uint64_t now_us)
+{
+	if (++l->sequence == 0)
+		l->sequence = 1;
+	request->sequence = rte_cpu_to_be_32(l->sequence);
+	request->is_reply = 0;
+	memcpy(l->request, request, length);
+	l->length = length;
+	l->waiting = true;
+	l->tries = 0;
+	send_request(l, now_us);
+}
+
+/*
+ * The answer may have to wait for the secondary's work (END for the last pages, BEGIN for the
+ * flush), so asking again is cheap and backs off; the state machine's deadline ends it.
+ */
+void
+colo_lane_timer(struct colo_lane *l, uint64_t now_us)
+{
+	uint64_t pto = l->srtt_us + RTE_MAX(4 * l->rttvar_us, COLO_GRANULARITY_US);
+
+	if (!l->waiting)
+		return;
+	pto = RTE_MIN(pto << RTE_MIN(l->tries - 1, 10u), (uint64_t)COLO_MAX_PTO_US);
+	if (now_us < l->sent_us + pto)
+		return;
+	l->resent++;
+	send_request(l, now_us);
+}
+
+bool
+colo_lane_answer(struct colo_lane *l, const struct colo_frame *f,
+	struct colo_control_reply *reply, uint64_t now_us)
+{
+	const struct colo_control_reply *wire =
+		(const struct colo_control_reply *)(f->head + sizeof(struct colo_header));
+	const struct colo_control_request *asked = (const struct colo_control_request *)l->request;
+	uint32_t rtt = now_us - l->sent_us;
+
+	if (f->length != sizeof(struct colo_header) + sizeof(*wire) || wire->is_reply != 1)
+		return false;
+	if (!l->waiting || rte_be_to_cpu_32(wire->sequence) != l->sequence ||
+		wire->op != asked->op || wire->result > COLO_RESULT_MAX)
+		return false;
+	l->waiting = false;
+	if (l->tries == 1) { /* Karn: no sample from what was asked twice */
+		l->rttvar_us = (3 * l->rttvar_us +
+				       (rtt > l->srtt_us ? rtt - l->srtt_us : l->srtt_us - rtt)) / 4;
+		l->srtt_us = (7 * l->srtt_us + rtt) / 8;
+	}
+	*reply = *wire;
+	reply->sequence = l->sequence;
+	reply->commit_us = rte_be_to_cpu_32(wire->commit_us);
+	reply->flush_us = rte_be_to_cpu_32(wire->flush_us);
+	reply->pages = rte_be_to_cpu_64(wire->pages);
+	reply->wire_bytes = rte_be_to_cpu_64(wire->wire_bytes);
+	return true;
+}
+
+void
+colo_lane_server_init(struct colo_lane_server *l, struct colo_lane_rings *rings,
+	struct rte_mempool *pool, const struct colo_frame_template *t)
+{
+	memset(l, 0, sizeof(*l));
+	l->rings = rings;
+	l->pool = pool;
+	l->template = *t;
+}
+
+static bool
+request_legal(const struct colo_control_request *r, uint16_t length)
+{
+	uint32_t n = r->op == COLO_CONTROL_BEGIN ? 0 : r->n;
+
+	if (length < sizeof(*r) || r->is_reply != 0 || rte_be_to_cpu_32(r->sequence) == 0)
+		return false;
+	if (r->op < COLO_CONTROL_BEGIN || r->op > COLO_CONTROL_VERIFY || n > COLO_MAX_CHANNELS)
+		return false;
+	return length == sizeof(*r) + n * sizeof(r->end[0]);
+}
+
+static void
+send_reply(struct colo_lane_server *l)
+{
+	send_frame(l->rings, l->pool, &l->template, ++l->next_packet, &l->reply, sizeof(l->reply));
+}
+
+const struct colo_control_request *
+colo_lane_server_take(struct colo_lane_server *l, const struct colo_frame *f)
+{
+	const struct colo_control_request *r =
+		(const struct colo_control_request *)(f->head + sizeof(struct colo_header));
+	uint32_t sequence;
+
+	if (!request_legal(r, f->length - sizeof(struct colo_header)))
+		return NULL;
+	sequence = rte_be_to_cpu_32(r->sequence);
+	if (sequence == l->sequence) {
+		l->asked_again++;
+		if (l->answered)
+			send_reply(l);
+		return NULL;
+	}
+	if ((int32_t)(sequence - l->sequence) < 0)
+		return NULL; /* an old one, late */
+	l->sequence = sequence;
+	l->answered = false;
+	return r;
+}
+
+void
+colo_lane_server_answer(struct colo_lane_server *l, const struct colo_control_reply *reply)
+{
+	l->reply = *reply;
+	l->reply.sequence = rte_cpu_to_be_32(l->sequence);
+	l->reply.is_reply = 1;
+	l->reply.commit_us = rte_cpu_to_be_32(reply->commit_us);
+	l->reply.flush_us = rte_cpu_to_be_32(reply->flush_us);
+	l->reply.pages = rte_cpu_to_be_64(reply->pages);
+	l->reply.wire_bytes = rte_cpu_to_be_64(reply->wire_bytes);
+	l->answered = true;
+	send_reply(l);
+}

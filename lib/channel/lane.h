@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file
+ * The control lane: few, small frames, in order, between the two control cores. The primary asks,
+ * the secondary answers; stop and wait, asked again after a probe timeout. Its frames use the first
+ * channel's queue pair, so the control core hands them to that poll core and gets what came from
+ * any of them by rings.
+ */
+#ifndef COLO_CHANNEL_LANE_H
+#define COLO_CHANNEL_LANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_ring.h>
+
+#include "frame.h"
+#include "window.h"
+
+#define COLO_LANE_RING 256u /**< frames; more are dropped and counted, and asked for again */
+#define COLO_LANE_MAX                                                                              \
+	(sizeof(struct colo_control_request) + COLO_MAX_CHANNELS * sizeof(struct colo_channel_end))
+
+/** Between the control core and the poll cores of one end. Made at start. */
+struct colo_lane_rings {
+	struct rte_ring *tx; /**< control core -> first channel's poll core; mbufs */
+	struct rte_ring *rx; /**< any poll core -> control core; checked frames' mbufs */
+};
+
+/** Primary's side. Owner: control core. */
+struct colo_lane {
+	struct colo_lane_rings *rings;
+	struct rte_mempool *pool;
+	struct colo_frame_template template;
+	uint64_t next_packet;
+	uint32_t sequence; /**< of the request that waits, or of the last */
+	bool waiting;
+	uint16_t length;
+	uint64_t sent_us;
+	uint32_t tries;
+	uint32_t srtt_us, rttvar_us;
+	uint64_t resent; /**< counted */
+	uint8_t request[COLO_LANE_MAX];
+};
+
+void colo_lane_init(struct colo_lane *l, struct colo_lane_rings *rings, struct rte_mempool *pool,
+	const struct colo_frame_template *t);
+
+/** Ask. @p request's sequence is filled in. One at a time. */
+void colo_lane_ask(struct colo_lane *l, struct colo_control_request *request, uint16_t length,
+	uint64_t now_us);
+
+/** Ask again if the answer is overdue. Call every turn. */
+void colo_lane_timer(struct colo_lane *l, uint64_t now_us);
+
+/**
+ * Take a checked control frame. @return true if it answers the request that waits; @p reply is
+ * filled then, in host byte order.
+ */
+bool colo_lane_answer(struct colo_lane *l, const struct colo_frame *f,
+	struct colo_control_reply *reply, uint64_t now_us);
+
+/** Secondary's side. Owner: control core. */
+struct colo_lane_server {
+	struct colo_lane_rings *rings;
+	struct rte_mempool *pool;
+	struct colo_frame_template template;
+	uint64_t next_packet;
+	uint32_t sequence;    /**< last request taken */
+	bool answered;	      /**< ... and answered: `reply` is sent again if it is asked again */
+	struct colo_control_reply reply;
+	uint64_t asked_again; /**< counted */
+};
+
+void colo_lane_server_init(struct colo_lane_server *l, struct colo_lane_rings *rings,
+	struct rte_mempool *pool, const struct colo_frame_template *t);
+
+/** @return the request if it is a new and well-formed one, NULL if not. */
+const struct colo_control_request *colo_lane_server_take(struct colo_lane_server *l,
+	const struct colo_frame *f);
+
+/** Answer the last request taken; @p reply in host byte order, sequence is filled in. */
+void colo_lane_server_answer(struct colo_lane_server *l, const struct colo_control_reply *reply);
+
+#endif
