@@ -85,6 +85,8 @@ class Run:
                 self._closers.pop()()
         if self.huge is not None:
             self.huge.close()
+        for left in pathlib.Path("/var/run/dpdk").glob(self.prefix("*")):
+            shutil.rmtree(left, ignore_errors=True)
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def __enter__(self):
