@@ -84,6 +84,68 @@ def guest_image():
     return vmlinuz, initrd
 
 
+# The guest that owns an emulated NIC: DPDK's igb driver, the libraries of the program, no disk.
+
+PMD_FOLDER = "dpdk/pmds-*"
+NIC_PMDS = ["bus_pci", "bus_vdev", "mempool_ring", "net_e1000"]
+NIC_MODULES = ["net/ethernet/intel/e1000/e1000.ko", "uio/uio.ko", "uio/uio_pci_generic.ko"]
+
+
+def _pmds():
+    """The drivers' files; only those with the whole version in their name are loaded by EAL."""
+    libdir = env.run(["pkg-config", "--variable=libdir", "libdpdk"]).strip()
+    folder = next(pathlib.Path(libdir).glob(PMD_FOLDER))
+    return [next(folder.glob(f"librte_{name}.so.*.*")) for name in NIC_PMDS]
+
+
+def _libraries(binaries):
+    """Every library that they need, by the paths under which they are looked for."""
+    text = "".join(env.run(["ldd", binary]) for binary in binaries)
+    paths = set(re.findall(r"(?:=> |^\t)(/\S+) \(0x", text, re.M))
+    # glibc loads this one by itself when a thread is cancelled
+    libgcc = next(path for path in paths if "/libc.so" in path).replace("libc.so.6", "libgcc_s.so.1")
+    return sorted(paths | {libgcc})
+
+
+def _copy_in(tree, path, source=None):
+    target = tree / str(path).lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source or path, target)
+
+
+def _link_in(tree, path):
+    """One file and a link to it, as on the host: EAL must not find a driver in two files."""
+    real = os.path.realpath(path)
+    _copy_in(tree, real)
+    link = tree / str(path).lstrip("/")
+    if not link.exists():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(real)
+
+
+def nic_guest(program, target):
+    """Make the initramfs of the NIC guest with a program in it as /bin/program. @return the kernel."""
+    vmlinuz, modules = kernel("linux-image-amd64")
+    pmds = _pmds()
+    tree = _scratch()
+    try:
+        for folder in ("proc", "sys", "dev", "tmp", "modules"):
+            (tree / folder).mkdir()
+        _copy_in(tree, "/bin/busybox", shutil.which("busybox"))
+        _copy_in(tree, "/init", env.ROOT / "scripts" / "guest" / "nic-init")
+        (tree / "init").chmod(0o755)
+        for name in NIC_MODULES:
+            _copy_in(tree, f"/modules/{pathlib.Path(name).name}",
+                     modules / "kernel" / "drivers" / name)
+        _copy_in(tree, "/bin/program", program)
+        for path in pmds + _libraries([program] + pmds):
+            _link_in(tree, path)
+        pack_initramfs(tree, target)
+    finally:
+        shutil.rmtree(tree)
+    return vmlinuz
+
+
 # QEMU 11: a Debian suite that has it, unpacked beside the host, run by its own loader.
 
 WRAPPER = """#!/bin/sh

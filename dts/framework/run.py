@@ -37,13 +37,14 @@ class Run:
         """A name that no other run on this machine uses."""
         return f"colo-{self.dir.name.rpartition('.')[2]}-{name}"
 
-    def _keep(self, closer):
+    def keep(self, closer):
+        """Call this when the run is closed; what came last goes first."""
         self._closers.append(closer)
 
     def start(self, name, command, **kwargs):
         """Any process. Its output goes to NAME.log in the run's folder."""
         process = Process(name, command, self.dir / f"{name}.log", **kwargs)
-        self._keep(process.kill)
+        self.keep(process.kill)
         return process
 
     def program(self, name, eal, options, namespace=None):
@@ -55,18 +56,18 @@ class Run:
 
     def guest(self, name, ram, **kwargs):
         guest = Guest(self, name, ram, **kwargs)
-        self._keep(guest.kill)
+        self.keep(guest.kill)
         return guest
 
     def ram_file(self, name):
         """A path in memory, not made yet, removed at the end. Not a huge page's."""
         path = pathlib.Path("/dev/shm") / self.prefix(name)
-        self._keep(lambda: path.unlink(missing_ok=True))
+        self.keep(lambda: path.unlink(missing_ok=True))
         return path
 
     def namespace(self, name):
         namespace = Namespace(self, name)
-        self._keep(namespace.close)
+        self.keep(namespace.close)
         return namespace
 
     def port(self):
