@@ -377,7 +377,7 @@ static int
 set_power(
 	struct colo_config *c, const struct option_def *o, const char *text, struct colo_error *err)
 {
-	uint64_t value;
+	uint64_t value = 0;
 
 	if (colo_parse_number(o->name, text, 0, o->max, &value, NULL) != 0 ||
 		(value == 0 ? o->zero == NULL : value < o->min || (value & (value - 1)) != 0))

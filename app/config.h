@@ -15,6 +15,7 @@
 #include "block.h"
 #include "colo_error.h"
 #include "bounds.h"
+#include "text.h"
 
 enum colo_role { COLO_ROLE_NONE, COLO_ROLE_PRIMARY, COLO_ROLE_SECONDARY, COLO_ROLE_PAIR };
 enum colo_codec { COLO_CODEC_RAW, COLO_CODEC_ZSTD };
@@ -85,9 +86,6 @@ int colo_config_parse(struct colo_config *c, int argc, char **argv, struct colo_
 
 /** Print what is in force, one `name value` a line (start-up and `show config`). */
 void colo_config_print(const struct colo_config *c, FILE *f);
-
-/** Parse sizes ("4096", "16k", "512M", "2G"). @return 0 or -1. */
-int colo_parse_size(const char *text, uint64_t *size);
 
 /** Parse "raw", "zstd", "zstd:LEVEL". @return 0 or -1 with @p err. */
 int colo_parse_codec(const char *text, enum colo_codec *codec, int *level, struct colo_error *err);

@@ -11,6 +11,7 @@
 #include <rte_common.h>
 
 #include "config_value.h"
+#include "text.h"
 
 #define ZSTD_LEVEL_MIN	   (-7)
 #define ZSTD_LEVEL_MAX	   19
@@ -18,19 +19,8 @@
 
 #define UNIX_PATH_MAX_LEN (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
-static const char size_units[] = " kmgt"; /* each 1024 times the one before */
+static const char size_units[] = " kmgt"; /* each 1024 times the one before; bytes have none */
 static const char *const source_names[] = {"synthetic", "qmp"};
-
-/** Decimal digits only: strtoull() alone would take blanks, signs and "0x". */
-static int
-parse_digits(const char *text, uint64_t *value)
-{
-	if (*text == '\0' || text[strspn(text, "0123456789")] != '\0')
-		return -1;
-	errno = 0;
-	*value = strtoull(text, NULL, 10);
-	return errno == 0 ? 0 : -1;
-}
 
 int
 colo_parse_number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value,
@@ -38,7 +28,7 @@ colo_parse_number(const char *option, const char *text, uint64_t min, uint64_t m
 {
 	uint64_t n;
 
-	if (parse_digits(text, &n) != 0 || n < min || n > max)
+	if (colo_parse_digits(text, &n) != 0 || n < min || n > max)
 		return colo_error_set(err,
 			"--%s %s: a number from %" PRIu64 " to %" PRIu64 " is accepted", option,
 			text, min, max);
@@ -64,32 +54,6 @@ colo_parse_choice(
 				choices[i]);
 	}
 	return colo_error_set(err, "--%s %s: %s is accepted", option, text, list);
-}
-
-int
-colo_parse_size(const char *text, uint64_t *size)
-{
-	char digits[24];
-	size_t n = strspn(text, "0123456789");
-	unsigned int shift = 0;
-	uint64_t value;
-	const char *unit;
-
-	if (n == 0 || n >= sizeof(digits))
-		return -1;
-	memcpy(digits, text, n);
-	digits[n] = '\0';
-	if (text[n] != '\0') {
-		/* a blank is the unit of plain bytes, and never written */
-		unit = strchr(size_units, tolower((unsigned char)text[n]));
-		if (unit == NULL || unit == size_units || text[n + 1] != '\0')
-			return -1;
-		shift = 10 * (unit - size_units);
-	}
-	if (parse_digits(digits, &value) != 0 || value > UINT64_MAX >> shift)
-		return -1;
-	*size = value << shift;
-	return 0;
 }
 
 const char *
@@ -199,7 +163,7 @@ colo_parse_endpoint(const char *option, const char *text, struct colo_endpoint *
 	uint64_t n = 0;
 
 	if (split_endpoint(text, endpoint->host, sizeof(endpoint->host), &port) != 0 ||
-		parse_digits(port, &n) != 0 || n < 1 || n > UINT16_MAX)
+		colo_parse_digits(port, &n) != 0 || n < 1 || n > UINT16_MAX)
 		return colo_error_set(err,
 			"--%s %s: ADDR:PORT with a numeric IPv4 address or an IPv6 address in "
 			"brackets and a port from 1 to 65535 is accepted",
@@ -370,7 +334,7 @@ is_fault(const char *key, const char *value)
 	if (value == NULL)
 		return false;
 	if (strcmp(key, "seed") == 0)
-		return parse_digits(value, &seed) == 0;
+		return colo_parse_digits(value, &seed) == 0;
 	return (strcmp(key, "drop") == 0 || strcmp(key, "dup") == 0 ||
 		       strcmp(key, "reorder") == 0) &&
 	       is_percentage(value);
