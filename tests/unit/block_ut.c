@@ -107,9 +107,11 @@ static void
 test_sizes(void)
 {
 	CU_ASSERT_FALSE(takes_size(0));
+	CU_ASSERT_FALSE(takes_size(PAGE / 2));
 	CU_ASSERT_FALSE(takes_size(PAGE - 1));
 	CU_ASSERT_TRUE(takes_size(PAGE));
 	CU_ASSERT_FALSE(takes_size(PAGE + 1));
+	CU_ASSERT_FALSE(takes_size(PAGE + PAGE / 2));
 	CU_ASSERT_TRUE(takes_size(2 * PAGE));
 	CU_ASSERT_FALSE(takes_size(COLO_MAX_BLOCK_SIZE + 1));
 	CU_ASSERT_FALSE(takes_size(COLO_MAX_BLOCK_SIZE + PAGE));
