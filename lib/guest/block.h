@@ -53,8 +53,8 @@ struct colo_block_spec {
 };
 
 /** Add a block to the primary's: guest memory and `todo`. @return 0 or -1 with @p err. */
-int colo_blocks_add_primary(struct colo_blocks *b, const struct colo_block_spec *spec,
-	struct colo_error *err);
+int colo_blocks_add_primary(
+	struct colo_blocks *b, const struct colo_block_spec *spec, struct colo_error *err);
 
 /** Add a block to the secondary's: guest memory, cache (on @p numa_node), one bitmap a channel. */
 int colo_blocks_add_secondary(struct colo_blocks *b, const struct colo_block_spec *spec,

@@ -23,14 +23,14 @@ struct colo_device_state {
  * changed. Primary, the source's thread.
  * @return 0, or -1 with @p err if it does not fit.
  */
-int colo_device_state_store(struct colo_block *block, const void *bytes, uint64_t length,
-	struct colo_error *err);
+int colo_device_state_store(
+	struct colo_block *block, const void *bytes, uint64_t length, struct colo_error *err);
 
 /**
  * Find the device state in @p memory (guest memory of the secondary's block, @p size bytes).
  * @return its bytes and @p length, or NULL with @p err if there is none or it is damaged.
  */
-const uint8_t *colo_device_state_load(const uint8_t *memory, uint64_t size, uint64_t *length,
-	struct colo_error *err);
+const uint8_t *colo_device_state_load(
+	const uint8_t *memory, uint64_t size, uint64_t *length, struct colo_error *err);
 
 #endif

@@ -17,7 +17,7 @@
 struct colo_memory {
 	uint8_t *addr;	     /**< NULL: not mapped */
 	uint64_t size;	     /**< bytes mapped, a multiple of page_size */
-	uint64_t page_size;  /**< of the mapping: 4096 or 2 MiB */
+	uint64_t page_size;  /**< of the mapping: 4096, or the huge pages' */
 	int fd;		     /**< the file's; -1: none */
 	bool created;	     /**< the file is ours: colo_memory_free() removes it */
 	char path[PATH_MAX]; /**< empty: unnamed */
@@ -25,14 +25,21 @@ struct colo_memory {
 
 /**
  * Map @p size bytes. With @p path: the file is opened, or created (0600) with that size; one that
- * is shorter is refused. Without: unnamed memory in 2 MiB pages if enough are free (on
- * @p numa_node if it is >= 0), else in 4 KiB pages, and a warning says so.
+ * is shorter is refused, and so is one whose file system lacks the room, and on hugetlbfs a name
+ * with "map_" in it (DPDK removes such). Without: unnamed memory in 2 MiB pages if enough are free,
+ * else in 4 KiB pages, and a warning says so. Preferably on @p numa_node if it is >= 0. The address
+ * is a multiple of 2 MiB.
  * @return 0, or -1 with @p err filled. Main lcore, at start.
  */
 int colo_memory_map(struct colo_memory *m, const char *path, uint64_t size, int numa_node,
 	struct colo_error *err);
 
-/** Give all pages back to the host: the memory reads as zeros and costs nothing again. */
+/**
+ * Give all pages back to the host: the memory reads as zeros and costs nothing again. Huge pages
+ * stay reserved for it. Bytes of a file beyond `size` are left alone.
+ * @return 0, or -1 with @p err: huge pages were taken by another process meanwhile; do not touch
+ * the memory then.
+ */
 int colo_memory_discard(struct colo_memory *m, struct colo_error *err);
 
 /** Unmap; remove the file if it was created here, unless @p keep_file. */

@@ -16,14 +16,13 @@
 
 /* owner: main(); made before and removed after the cases */
 static char dir[2][64] = {"/tmp/colo_ut_XXXXXX", "/dev/shm/colo_ut_XXXXXX"};
+static char joined[128]; /* owner: path_in(), valid until its next call */
 
 static const char *
 path_in(unsigned int d, const char *name)
 {
-	static char path[128]; /* valid until the next call */
-
-	snprintf(path, sizeof(path), "%s/%s", dir[d], name);
-	return path;
+	snprintf(joined, sizeof(joined), "%s/%s", dir[d], name);
+	return joined;
 }
 
 static void
