@@ -68,7 +68,7 @@ colo_feedback_transmit(struct colo_receiver *r)
 			COLO_BURST - r->n_tx, NULL);
 	if (r->n_tx == 0)
 		return false;
-	sent = rte_eth_tx_burst(r->end->port->id, r->queue, r->tx, r->n_tx);
+	sent = rte_eth_tx_burst(r->end->port->id, r->id, r->tx, r->n_tx);
 	if (sent < r->n_tx) {
 		colo_receive_count(r, COLO_tx_ring_full);
 		memmove(r->tx, r->tx + sent, (r->n_tx - sent) * sizeof(r->tx[0]));

@@ -3,7 +3,7 @@
  * @file
  * The way of a page packet at the secondary, one stage a file, in packet order:
  *
- *     rx.c       a burst off the queue; control frames and other channels' frames go their ways
+ *     (rx.c)     a burst off the queue, lib/channel: the primary has the same
  *     parse.c    header, slot, epoch, records: everything checked before the first write
  *     (open.c)   the seal is opened here once frames are sealed
  *     decode.c   contents of each record, decompressed and checked against their CRC
@@ -27,6 +27,7 @@
 #include "gate.h"
 #include "lane.h"
 #include "port.h"
+#include "rx.h"
 #include "window.h"
 
 /** What the control core wants of all receivers; written before colo_gate_raise(). */
@@ -67,7 +68,7 @@ struct colo_receiver {
 	/* read-only after start */
 	struct colo_receive_end *end;
 	uint8_t id;
-	uint16_t queue;
+	struct colo_rx rx;
 	/* adopted at the gate */
 	bool session;
 	uint32_t epoch;
@@ -116,9 +117,6 @@ struct colo_page_packet {
 
 /** All stages for one burst, and what goes out. @return true if there was work. */
 bool colo_receive_poll(struct colo_receiver *r);
-
-/** rx.c: up to COLO_BURST checked frames for this channel. @return their number in @p frames. */
-uint16_t colo_rx(struct colo_receiver *r, struct rte_mbuf **frames, bool *worked);
 
 /** parse.c: @return false when the packet is dropped (counted; the mbuf stays the caller's). */
 bool colo_parse(struct colo_receiver *r, struct rte_mbuf *m, struct colo_page_packet *p);

@@ -20,7 +20,8 @@ colo_receiver_new(struct colo_receive_end *end, uint8_t id, struct colo_error *e
 		goto no_memory;
 	r->end = end;
 	r->id = id;
-	r->queue = id;
+	r->rx = (struct colo_rx){.port_id = end->port->id, .queue = id, .channel = id,
+		.filter = &r->filter, .handover = end->handover, .counters = &r->counters};
 	r->scratch = rte_malloc_socket("colo_scratch", COLO_MAX_RECORDS * COLO_PAGE_SIZE, 64, socket);
 	r->linear = rte_malloc_socket("colo_linear", COLO_MAX_RECORDS * COLO_PAGE_SIZE, 64, socket);
 	r->zstd = ZSTD_initStaticDCtx(rte_malloc_socket("colo_zstd", zstd_size, 64, socket), zstd_size);
@@ -65,6 +66,7 @@ colo_receiver_adopt(struct colo_receiver *r)
 	const struct colo_receive_phase *phase = &r->end->phase;
 
 	r->session = phase->session;
+	r->rx.session = phase->session;
 	if (phase->new_session)
 		adopt_session(r, phase);
 	if (phase->epoch != 0 && phase->epoch != r->epoch) {
@@ -104,7 +106,7 @@ colo_receive_poll(struct colo_receiver *r)
 		colo_gate_arrive(&r->seat, wanted);
 	}
 	r->now_us = colo_now_us();
-	n = colo_rx(r, frames, &worked);
+	n = colo_rx_burst(&r->rx, frames, &worked);
 	for (uint16_t i = 0; i < n; i++)
 		receive_frame(r, frames[i]);
 	if (n > 0) {

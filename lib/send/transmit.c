@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Frames to the driver; what it does not take now waits for the next turn. */
+#include <string.h>
+
+#include "send.h"
+
+bool
+colo_transmit(struct colo_sender *s)
+{
+	uint16_t sent;
+
+	if (s->id == 0 && s->n_tx <= COLO_BURST)
+		s->n_tx += rte_ring_dequeue_burst(s->end->lane.tx, (void **)&s->tx[s->n_tx],
+			COLO_BURST, NULL);
+	if (s->n_tx == 0)
+		return false;
+	sent = rte_eth_tx_burst(s->end->port->id, s->id, s->tx, s->n_tx);
+	if (sent < s->n_tx) {
+		s->counters.n[COLO_tx_ring_full]++;
+		memmove(s->tx, s->tx + sent, (s->n_tx - sent) * sizeof(s->tx[0]));
+	}
+	s->n_tx -= sent;
+	return sent > 0;
+}
