@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The rule of the poll cores finds what it must find, and nothing else.
+"""The tree passes scripts/check; and the rule of the poll cores finds what it must find.
 
-Small C files are compiled and checked by scripts/poll_core_rule.py.
+For that, small C files are compiled and checked by scripts/poll_core_rule.py.
 """
 import pathlib
 import subprocess
@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "scripts"))
 import poll_core_rule  # noqa: E402
 
+CHECK = pathlib.Path(__file__).resolve().parent.parent / "scripts" / "check"
 CLEAN = "int add(int a, int b); int turn(int a) { return add(a, 1); }"
 DIRECT = "#include <stdlib.h>\nvoid *turn(void) { return malloc(7); }"
 INDIRECT = "void helper(void); void turn(void) { helper(); }"
@@ -22,6 +23,14 @@ STATIC = ("#include <stdio.h>\nstatic void __attribute__((noinline)) say(int n) 
 POINTER = ("#include <unistd.h>\nstatic void quiet(void) { sleep(1); }\n"
            "void (*turn(void))(void) { return quiet; }")
 IDLE = "#include <sched.h>\nvoid turn(void) { sched_yield(); }"
+
+
+@pytest.mark.parametrize("name", ["headers", "format", "scripts", "static", "poll-cores"])
+def test_tree(name):
+    """Step: scripts/check on the whole tree. Verify: clean."""
+    done = subprocess.run([CHECK, name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def problems(tmp_path, sources, rules="root lib/poll"):

@@ -22,8 +22,8 @@ BUILD_PACKAGES = ["gcc", "libc6-dev", "pkg-config", "meson", "ninja-build", "lib
                   "libzstd-dev", "libnuma-dev", "libcunit1-dev"]
 GUEST_PACKAGES = ["qemu-system-x86", "seabios", "cpio"]
 TEST_PACKAGES = ["python3-pytest", "python3-pexpect", "python3-scapy", "busybox-static", "iproute2",
-                 "kmod", "debootstrap", "dpdk", "ethtool"]
-CHECK_PACKAGES = ["clang-format", "cppcheck", "binutils"]
+                 "procps", "debootstrap"]
+CHECK_PACKAGES = ["git", "clang-format", "cppcheck", "binutils"]
 
 
 class EnvError(Exception):
