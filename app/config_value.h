@@ -15,7 +15,8 @@
 #include "colo_error.h"
 #include "config.h"
 
-#define COLO_BLOCK_MIN_SIZE ((uint64_t)COLO_PAGE_SIZE) /**< bytes */
+#define COLO_BLOCK_MIN_SIZE  ((uint64_t)COLO_PAGE_SIZE) /**< bytes */
+#define COLO_INTERVAL_MAX_MS 3600000u
 
 /** Decimal number in [@p min, @p max], nothing around it. @return 0 or -1 with @p err. */
 int colo_parse_number(const char *option, const char *text, uint64_t min, uint64_t max,

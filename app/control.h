@@ -96,4 +96,7 @@ struct colo_channel_view {
 void colo_control_channel_view(const struct colo_control *c, unsigned int channel, bool receive,
 	struct colo_channel_view *view);
 
+/** Main lcore: the blocks of a role, NULL where that role is not here. */
+const struct colo_blocks *colo_control_blocks(const struct colo_control *c, bool secondary);
+
 #endif

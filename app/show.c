@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the prompt's `show` prints. */
+#include <inttypes.h>
+#include <string.h>
+
+#include <rte_ethdev.h>
+
+#include "config_value.h"
+#include "show.h"
+
+const char *const colo_end_name[2] = {"send", "receive"};
+static const char *const role_of_end[] = {"primary", "secondary"};
+
+const char *
+colo_codec_name(enum colo_codec codec, int level, char *text, size_t size)
+{
+	if (codec == COLO_CODEC_RAW)
+		snprintf(text, size, "raw");
+	else
+		snprintf(text, size, "zstd:%d", level);
+	return text;
+}
+
+/* ---- ports ---- */
+
+static void
+show_port_stats(uint16_t port, FILE *f)
+{
+	struct rte_eth_stats s;
+
+	if (rte_eth_stats_get(port, &s) != 0) {
+		fputs("  the driver keeps no statistics\n", f);
+		return;
+	}
+	fprintf(f,
+		"  rx %" PRIu64 " packets, %" PRIu64 " bytes, %" PRIu64 " missed, %" PRIu64
+		" errors, %" PRIu64 " without mbuf\n",
+		s.ipackets, s.ibytes, s.imissed, s.ierrors, s.rx_nombuf);
+	fprintf(f, "  tx %" PRIu64 " packets, %" PRIu64 " bytes, %" PRIu64 " errors\n", s.opackets,
+		s.obytes, s.oerrors);
+}
+
+static void
+show_port(uint16_t port, FILE *f)
+{
+	struct rte_eth_dev_info info;
+	struct rte_ether_addr mac;
+	struct rte_eth_link link = {0};
+	char name[RTE_ETH_NAME_MAX_LEN] = "?", mac_text[RTE_ETHER_ADDR_FMT_SIZE] = "?";
+	uint16_t mtu = 0;
+
+	if (rte_eth_dev_info_get(port, &info) != 0) {
+		fprintf(f, "port %u: gone\n", port);
+		return;
+	}
+	rte_eth_dev_get_name_by_port(port, name);
+	if (rte_eth_macaddr_get(port, &mac) == 0)
+		rte_ether_format_addr(mac_text, sizeof(mac_text), &mac);
+	rte_eth_dev_get_mtu(port, &mtu);
+	rte_eth_link_get_nowait(port, &link);
+	fprintf(f, "port %u: %s, driver %s, MAC %s, socket %d\n", port, name, info.driver_name,
+		mac_text, rte_eth_dev_socket_id(port));
+	fprintf(f, "  link %s, MTU %u, %u rx queues of %u, %u tx queues of %u\n",
+		link.link_status ? "up" : "down", mtu, info.nb_rx_queues, info.max_rx_queues,
+		info.nb_tx_queues, info.max_tx_queues);
+	show_port_stats(port, f);
+}
+
+void
+colo_show_ports(FILE *f)
+{
+	uint16_t port;
+
+	if (rte_eth_dev_count_avail() == 0)
+		fputs("no port\n", f);
+	RTE_ETH_FOREACH_DEV (port) {
+		show_port(port, f);
+	}
+}
+
+/* ---- channels ---- */
+
+static void
+show_channel_end(unsigned int channel, bool receive, const struct colo_channel_view *v, FILE *f)
+{
+	fprintf(f, "channel %u %s: lcore %u, port %u queue %u, steering %s, UDP port %u\n", channel,
+		colo_end_name[receive], v->lcore, v->port, v->queue,
+		v->steering != NULL ? v->steering : "none", v->local_udp_port);
+	if (receive)
+		fprintf(f, "  every slot below %" PRIu64 " is placed\n", v->cum);
+	else
+		fprintf(f,
+			"  next slot %" PRIu64 ", acknowledged %" PRIu64 ", credit %" PRIu64
+			", srtt %" PRIu32 " us, rttvar %" PRIu32 " us\n",
+			v->next_slot, v->acked_slot, v->credit, v->srtt_us, v->rttvar_us);
+	for (unsigned int i = 0; i < COLO_N_COUNTERS; i++)
+		if (v->counters.n[i] != 0)
+			fprintf(f, "  %-24s %" PRIu64 "\n", colo_counter_name[i], v->counters.n[i]);
+}
+
+void
+colo_show_channels(const struct colo_control *control, unsigned int n_channels, FILE *f)
+{
+	struct colo_channel_view view;
+
+	for (unsigned int i = 0; i < 2 * n_channels; i++) {
+		memset(&view, 0, sizeof(view));
+		colo_control_channel_view(control, i / 2, i % 2, &view);
+		if (view.present)
+			show_channel_end(i / 2, i % 2, &view, f);
+	}
+}
+
+/* ---- blocks ---- */
+
+static void
+show_memory(const char *name, const struct colo_memory *m, FILE *f)
+{
+	if (m->addr == NULL)
+		return;
+	fprintf(f, "  %-6s %s pages, %s\n", name, m->page_size > COLO_PAGE_SIZE ? "2 MiB" : "4 KiB",
+		m->path[0] != '\0' ? m->path : "unnamed");
+}
+
+void
+colo_show_blocks(const struct colo_control *control, FILE *f)
+{
+	const struct colo_blocks *blocks;
+	const struct colo_block *b;
+	char size[24];
+
+	for (int secondary = 0; secondary < 2; secondary++) {
+		blocks = colo_control_blocks(control, secondary);
+		for (unsigned int i = 0; blocks != NULL && i < blocks->n; i++) {
+			b = &blocks->block[i];
+			fprintf(f, "%s block %u %s: %s, %" PRIu32 " pages\n",
+				role_of_end[secondary], i, b->name,
+				colo_format_size(b->size, size, sizeof(size)), b->n_pages);
+			show_memory("guest", &b->guest, f);
+			show_memory("cache", &b->cache, f);
+		}
+	}
+}
+
+/* ---- epoch ---- */
+
+static void
+show_last(const struct colo_epoch_report *e, FILE *f)
+{
+	if (e->epoch == 0) {
+		fputs("  no epoch yet\n", f);
+		return;
+	}
+	fprintf(f,
+		"  last epoch %" PRIu32 ": %" PRIu64 " pages, %" PRIu64 " zero, %" PRIu64
+		" bytes on the wire, %" PRIu64 " resent\n",
+		e->epoch, e->pages, e->zero_pages, e->wire_bytes, e->resent);
+	fprintf(f,
+		"  pause %" PRIu32 " us, transfer %" PRIu32 " us, commit %" PRIu32
+		" us, flush %" PRIu32 " us%s\n",
+		e->pause_us, e->transfer_us, e->commit_us, e->flush_us,
+		!e->verified	     ? ""
+		: e->mismatches == 0 ? ", verified"
+				     : ", DIFFERS");
+}
+
+void
+colo_show_epoch(const struct colo_control *control, FILE *f)
+{
+	struct colo_view v;
+	char codec[16];
+
+	for (int secondary = 0; secondary < 2; secondary++) {
+		memset(&v, 0, sizeof(v));
+		colo_control_view(control, secondary, &v);
+		if (!v.present)
+			continue;
+		fprintf(f,
+			"%s: state %s, session %08" PRIx32 ", epoch %" PRIu32 ", committed %" PRIu32
+			"\n",
+			role_of_end[secondary], v.state != NULL ? v.state : "none", v.session,
+			v.epoch, v.committed);
+		fprintf(f,
+			"  %" PRIu64 " checkpoints in this session; %" PRIu64 " sessions, %" PRIu64
+			" full copies, %" PRIu64 " epochs undone since start\n",
+			v.checkpoints, v.sessions, v.full_copies, v.aborted);
+		if (!secondary)
+			fprintf(f, "  interval %" PRIu32 " ms, codec %s\n", v.interval_ms,
+				colo_codec_name(v.codec, v.zstd_level, codec, sizeof(codec)));
+		show_last(&v.last, f);
+	}
+}
+
+/* ---- stats ---- */
+
+void
+colo_counters_sum(
+	const struct colo_control *control, unsigned int n_channels, struct colo_counters sum[2])
+{
+	struct colo_channel_view view;
+
+	memset(sum, 0, 2 * sizeof(sum[0]));
+	for (unsigned int i = 0; i < 2 * n_channels; i++) {
+		memset(&view, 0, sizeof(view));
+		colo_control_channel_view(control, i / 2, i % 2, &view);
+		for (unsigned int n = 0; view.present && n < COLO_N_COUNTERS; n++)
+			sum[i % 2].n[n] += view.counters.n[n];
+	}
+}
+
+void
+colo_show_stats(const struct colo_control *control, unsigned int n_channels,
+	const struct colo_counters base[2], bool all, FILE *f)
+{
+	struct colo_counters now[2];
+	unsigned int rows = 0;
+	uint64_t sent, received;
+
+	colo_counters_sum(control, n_channels, now);
+	fprintf(f, "%-24s %14s %14s\n", "counter", "sending end", "receiving end");
+	for (unsigned int n = 0; n < COLO_N_COUNTERS; n++) {
+		sent = now[0].n[n] - base[0].n[n];
+		received = now[1].n[n] - base[1].n[n];
+		if (!all && sent == 0 && received == 0)
+			continue;
+		fprintf(f, "%-24s %14" PRIu64 " %14" PRIu64 "  %s\n", colo_counter_name[n], sent,
+			received, colo_counter_help[n]);
+		rows++;
+	}
+	if (rows == 0)
+		fputs("all counters are 0; `show stats all` lists them\n", f);
+}
