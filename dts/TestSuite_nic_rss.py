@@ -17,7 +17,7 @@ from framework.run import BUILD
 PORT = 17980
 CHANNELS = 4
 EPOCHS = 10
-BLOCK = "synthetic,size=32M"
+BLOCK = "pc.ram,size=32M"
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def counters(channels, end):
     return {c["channel"]: c["counters"] for c in channels if c["end"] == end}
 
 
-@pytest.mark.parametrize("mtu", [1500, 4200])
+@pytest.mark.parametrize("mtu", [4200, 9000])
 def test_every_channel_on_its_own_queue(start_run, mtu):
     """Step: 4 channels to an igb with 4 queues, 10 checkpoints.
 

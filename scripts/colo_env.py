@@ -15,6 +15,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = pathlib.Path(os.environ.get("DPDK_COLO_CACHE", "/var/cache/dpdk-colo"))
 HUGE_PAGE = 2 << 20
+MEMORY_LEFT = 256 << 20  # bytes that huge pages must leave to everything else
 NR_HUGEPAGES = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
 LEDGER = pathlib.Path("/run/dpdk-colo")
 
@@ -127,6 +128,11 @@ def _add_hugepages(count):
     return int(NR_HUGEPAGES.read_text(encoding="ascii")) - before
 
 
+def _memory_available():
+    text = pathlib.Path("/proc/meminfo").read_text("ascii")
+    return int(text.split("MemAvailable:")[1].split()[0]) * 1024
+
+
 def _give_back_of_the_dead():
     for entry in LEDGER.glob("hugepages.*"):
         fields = entry.read_text(encoding="ascii").split()
@@ -161,7 +167,9 @@ class Hugepages:
             raise
 
     def _reserve(self):
-        got = _add_hugepages(self.count)
+        # the kernel would take memory from everyone else to come as near as it can
+        possible = self.count * HUGE_PAGE <= _memory_available() - MEMORY_LEFT
+        got = _add_hugepages(self.count) if possible else 0
         if got < self.count:
             _add_hugepages(-got)
             raise EnvError(f"only {got} of {self.count} huge pages of 2 MiB could be reserved; free "
