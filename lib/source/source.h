@@ -77,6 +77,7 @@ struct colo_source {
 	const struct colo_block_spec *specs;
 	unsigned int n_specs;
 	uint64_t device_block_size; /**< the source adds that block last, after all others */
+	int guardian;		    /**< handle of colo_guardian_start(), <= 0: none; qmp only */
 	struct colo_error error;    /**< valid when poll() says FAILED or GONE */
 	void *state;		    /**< the source's own */
 };
