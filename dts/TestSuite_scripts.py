@@ -13,8 +13,8 @@ from framework.guest import LINE, gap
 
 
 def load_script(name):
-    """A script without .py, as a module."""
-    loader = importlib.machinery.SourceFileLoader(f"script_{name}", str(env.ROOT / "scripts" / name))
+    """A script, as a module (`test` is a name of Python's own, too)."""
+    loader = importlib.machinery.SourceFileLoader(f"script_{name}", str(env.ROOT / "scripts" / f"{name}.py"))
     spec = importlib.util.spec_from_loader(loader.name, loader)
     module = importlib.util.module_from_spec(spec)
     sys.dont_write_bytecode = True

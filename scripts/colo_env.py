@@ -33,7 +33,7 @@ class EnvError(Exception):
 
 def fail(text):
     """Say why, and end."""
-    print(f"{pathlib.Path(sys.argv[0]).name}: {text}", file=sys.stderr, flush=True)
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {text}", file=sys.stderr, flush=True)
     sys.exit(1)
 
 
