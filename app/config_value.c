@@ -17,8 +17,6 @@
 #define ZSTD_LEVEL_MAX	   19
 #define ZSTD_LEVEL_DEFAULT (-1)
 
-#define UNIX_PATH_MAX_LEN (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
-
 static const char size_units[] = " kmgt"; /* each 1024 times the one before; bytes have none */
 static const char *const source_names[] = {"synthetic", "qmp"};
 
@@ -72,20 +70,40 @@ colo_format_size(uint64_t size, char *text, size_t room)
 	return text;
 }
 
+static int
+parse_whole_pages(const char *text, uint64_t min, uint64_t max, uint64_t *size)
+{
+	uint64_t n;
+
+	if (colo_parse_size(text, &n) != 0 || n < min || n > max || n % COLO_PAGE_SIZE != 0)
+		return -1;
+	*size = n;
+	return 0;
+}
+
 int
 colo_parse_pages_size(const char *option, const char *text, uint64_t min, uint64_t max,
 	uint64_t *size, struct colo_error *err)
 {
 	char low[24], high[24];
-	uint64_t n;
 
-	if (colo_parse_size(text, &n) != 0 || n < min || n > max || n % COLO_PAGE_SIZE != 0)
-		return colo_error_set(err,
-			"--%s: size %s: a multiple of %u bytes from %s to %s is accepted (suffix "
-			"K, M, G or T)",
-			option, text, COLO_PAGE_SIZE, colo_format_size(min, low, sizeof(low)),
-			colo_format_size(max, high, sizeof(high)));
-	*size = n;
+	if (parse_whole_pages(text, min, max, size) == 0)
+		return 0;
+	return colo_error_set(err,
+		"--%s %s: a multiple of %u bytes from %s to %s is accepted (suffix K, M, G or T)",
+		option, text, COLO_PAGE_SIZE, colo_format_size(min, low, sizeof(low)),
+		colo_format_size(max, high, sizeof(high)));
+}
+
+/** Copy @p text if it is neither empty nor longer than @p size - 1. @return 0 or -1. */
+static int
+copy_fitting(const char *text, char *dst, size_t size)
+{
+	size_t n = strlen(text);
+
+	if (n == 0 || n >= size)
+		return -1;
+	memcpy(dst, text, n + 1);
 	return 0;
 }
 
@@ -175,28 +193,10 @@ colo_parse_endpoint(const char *option, const char *text, struct colo_endpoint *
 int
 colo_copy_text(const char *option, const char *text, char *dst, size_t size, struct colo_error *err)
 {
-	size_t n = strlen(text);
-
-	if (n == 0 || n >= size)
-		return colo_error_set(err, "--%s %.64s%s: 1 to %zu characters are accepted", option,
-			n == 0 ? "(empty)" : text, n > 64 ? "..." : "", size - 1);
-	memcpy(dst, text, n + 1);
-	return 0;
-}
-
-/**
- * Take the next "KEY=VALUE" (or whatever stands before the next comma) off @p rest.
- * @return the piece, its '=' replaced by NUL and @p value behind it (NULL: no '='); NULL: the end.
- */
-static char *
-next_piece(char **rest, char **value)
-{
-	char *piece = strsep(rest, ",");
-
-	*value = piece == NULL ? NULL : strchr(piece, '=');
-	if (*value != NULL)
-		*(*value)++ = '\0';
-	return piece;
+	if (copy_fitting(text, dst, size) == 0)
+		return 0;
+	return colo_error_set(err, "--%s %.64s%s: 1 to %zu characters are accepted", option,
+		text[0] == '\0' ? "(empty)" : text, strlen(text) > 64 ? "..." : "", size - 1);
 }
 
 static int
@@ -222,139 +222,148 @@ parse_block_name(const char *name, struct colo_block_spec *spec, struct colo_err
 }
 
 static int
-parse_block_path(const char *key, const char *path, char *dst, size_t size, struct colo_error *err)
+set_block_size(void *target, const char *value)
 {
-	size_t n = strlen(path);
+	struct colo_block_spec *spec = target;
 
-	if (n == 0 || n >= size)
-		return colo_error_set(err, "--block: %s: a path of 1 to %zu characters is accepted",
-			key, size - 1);
-	if (dst[0] != '\0')
-		return colo_error_set(err, "--block: %s is given twice; once is accepted", key);
-	memcpy(dst, path, n + 1);
-	return 0;
+	return parse_whole_pages(value, COLO_PAGE_SIZE, COLO_MAX_BLOCK_SIZE, &spec->size);
 }
 
 static int
-parse_block_key(
-	const char *key, const char *value, struct colo_block_spec *spec, struct colo_error *err)
+set_guest_path(void *target, const char *value)
 {
-	if (value != NULL && strcmp(key, "size") == 0) {
-		if (spec->size != 0)
-			return colo_error_set(
-				err, "--block: size is given twice; once is accepted");
-		return colo_parse_pages_size(
-			"block", value, COLO_BLOCK_MIN_SIZE, COLO_MAX_BLOCK_SIZE, &spec->size, err);
-	}
-	if (value != NULL && strcmp(key, "guest") == 0)
-		return parse_block_path(
-			key, value, spec->guest_path, sizeof(spec->guest_path), err);
-	if (value != NULL && strcmp(key, "cache") == 0)
-		return parse_block_path(
-			key, value, spec->cache_path, sizeof(spec->cache_path), err);
-	return colo_error_set(
-		err, "--block: '%s': NAME,size=SIZE[,guest=FILE][,cache=FILE] is accepted", key);
+	struct colo_block_spec *spec = target;
+
+	return copy_fitting(value, spec->guest_path, sizeof(spec->guest_path));
 }
+
+static int
+set_cache_path(void *target, const char *value)
+{
+	struct colo_block_spec *spec = target;
+
+	return copy_fitting(value, spec->cache_path, sizeof(spec->cache_path));
+}
+
+static const struct colo_key block_keys[] = {
+	{"size", set_block_size, "a multiple of 4096 bytes from 4K to 4T (suffix K, M, G or T)"},
+	{"guest", set_guest_path, "a path of 1 to 4095 characters"},
+	{"cache", set_cache_path, "a path of 1 to 4095 characters"},
+};
 
 int
 colo_parse_block(const char *text, struct colo_block_spec *spec, struct colo_error *err)
 {
-	char *copy = strdup(text), *rest = copy, *key, *value;
+	char *name = strdup(text), *args = name;
+	char who[COLO_BLOCK_NAME_MAX + sizeof("--block ")];
 	int rc;
 
 	memset(spec, 0, sizeof(*spec));
-	if (copy == NULL)
+	if (name == NULL)
 		return colo_error_set(err, "--block: out of memory");
-	rc = parse_block_name(strsep(&rest, ","), spec, err);
-	while (rc == 0 && (key = next_piece(&rest, &value)) != NULL)
-		rc = parse_block_key(key, value, spec, err);
-	free(copy);
+	strsep(&args, ",");
+	rc = parse_block_name(name, spec, err);
+	snprintf(who, sizeof(who), "--block %s", spec->name);
+	if (rc == 0)
+		rc = colo_keys_parse(who, args, block_keys, RTE_DIM(block_keys), spec, err);
+	free(name);
 	if (rc == 0 && spec->size == 0)
 		rc = colo_error_set(err,
-			"--block %s: size is missing; NAME,size=SIZE[,guest=FILE][,cache=FILE] is "
-			"accepted",
-			spec->name);
+			"%s: size is missing; NAME,size=SIZE[,guest=FILE][,cache=FILE] is accepted",
+			who);
 	if (rc == 0 && spec->guest_path[0] != '\0' &&
 		strcmp(spec->guest_path, spec->cache_path) == 0)
 		rc = colo_error_set(err,
-			"--block %s: guest and cache are accepted in two different "
-			"files only, not both in %s",
-			spec->name, spec->guest_path);
+			"%s: guest and cache are accepted in two different files only, not both "
+			"in %.200s",
+			who, spec->guest_path);
 	return rc;
 }
 
-static bool
-is_unix_path(const char *path)
-{
-	size_t n = strlen(path);
+/** Room for the path and its closing NUL, as the kernel has it. */
+struct unix_path {
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+};
 
-	return n >= 1 && n <= UNIX_PATH_MAX_LEN;
+static int
+set_unix_path(void *target, const char *value)
+{
+	struct unix_path *p = target;
+
+	return copy_fitting(value, p->path, sizeof(p->path));
 }
+
+static const struct colo_key standby_keys[] = {
+	{"incoming", set_unix_path, "the path of a unix socket, 1 to 107 characters"},
+};
 
 int
 colo_check_standby(const char *text, struct colo_error *err)
 {
-	char *copy = strdup(text), *rest = copy, *path, *key, *value;
-	bool good;
+	char *socket = strdup(text), *args = socket;
+	struct unix_path qmp, incoming;
+	int rc;
 
-	if (copy == NULL)
+	if (socket == NULL)
 		return colo_error_set(err, "--standby: out of memory");
-	path = strsep(&rest, ",");
-	good = strncmp(path, "unix:", 5) == 0 && is_unix_path(path + 5);
-	key = next_piece(&rest, &value);
-	if (key != NULL)
-		good = good && rest == NULL && strcmp(key, "incoming") == 0 && value != NULL &&
-		       is_unix_path(value);
-	free(copy);
-	if (!good)
-		return colo_error_set(err,
+	strsep(&args, ",");
+	rc = strncmp(socket, "unix:", 5) == 0 ? set_unix_path(&qmp, socket + 5) : -1;
+	if (rc != 0)
+		colo_error_set(err,
 			"--standby %.200s: unix:PATH[,incoming=PATH] with paths of 1 to %zu "
 			"characters is accepted",
-			text, UNIX_PATH_MAX_LEN);
-	return 0;
+			text, sizeof(qmp.path) - 1);
+	else
+		rc = colo_keys_parse(
+			"--standby", args, standby_keys, RTE_DIM(standby_keys), &incoming, err);
+	free(socket);
+	return rc;
 }
 
-static bool
-is_percentage(const char *text)
+static int
+set_drop(void *target, const char *value)
 {
-	char *end;
-	double value;
+	struct colo_fault *f = target;
 
-	if (*text == '\0' || text[strspn(text, "0123456789.")] != '\0')
-		return false;
-	value = strtod(text, &end);
-	return *end == '\0' && value >= 0 && value <= 100;
+	return colo_parse_percent(value, 100, &f->drop);
 }
 
-static bool
-is_fault(const char *key, const char *value)
+static int
+set_dup(void *target, const char *value)
 {
-	uint64_t seed;
+	struct colo_fault *f = target;
 
-	if (value == NULL)
-		return false;
-	if (strcmp(key, "seed") == 0)
-		return colo_parse_digits(value, &seed) == 0;
-	return (strcmp(key, "drop") == 0 || strcmp(key, "dup") == 0 ||
-		       strcmp(key, "reorder") == 0) &&
-	       is_percentage(value);
+	return colo_parse_percent(value, 100, &f->dup);
 }
+
+static int
+set_reorder(void *target, const char *value)
+{
+	struct colo_fault *f = target;
+
+	return colo_parse_percent(value, 100, &f->reorder);
+}
+
+static int
+set_seed(void *target, const char *value)
+{
+	struct colo_fault *f = target;
+
+	return colo_parse_digits(value, &f->seed);
+}
+
+static const struct colo_key fault_keys[] = {
+	{"drop", set_drop, "a percentage from 0 to 100"},
+	{"dup", set_dup, "a percentage from 0 to 100"},
+	{"reorder", set_reorder, "a percentage from 0 to 100"},
+	{"seed", set_seed, "a number"},
+};
 
 int
-colo_check_fault(const char *text, struct colo_error *err)
+colo_parse_fault(const char *text, struct colo_fault *fault, struct colo_error *err)
 {
-	char *copy = strdup(text), *rest = copy, *key, *value;
-	bool good = copy != NULL;
-
-	while (good && (key = next_piece(&rest, &value)) != NULL)
-		good = is_fault(key, value);
-	free(copy);
-	if (!good)
-		return colo_error_set(err,
-			"--fault %.200s: drop=P,dup=P,reorder=P,seed=N with each P from 0 to 100 "
-			"percent is accepted",
-			text);
-	return 0;
+	memset(fault, 0, sizeof(*fault));
+	return colo_keys_parse("--fault", text, fault_keys, RTE_DIM(fault_keys), fault, err);
 }
 
 int

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Unit test of app/config.c and app/config_value.c: every option, at and beyond its limits. */
+/* Unit test of config.c, options.c and config_value.c: every option, at and beyond its limits. */
 #include "../../app/config_value.c"
+#include "../../app/options.c"
 #include "../../app/config.c"
 
 #include <stdarg.h>
@@ -207,7 +208,8 @@ test_sizes(void)
 	CU_ASSERT_EQUAL(colo_parse_size("1x", &size), -1);
 	accepted(PAIR, "--device-state-size 4096");
 	accepted(PAIR, "--device-state-size 1G");
-	refused(PAIR, "--device-state-size 0", "multiple of 4096 bytes from 4K to 1G");
+	refused(PAIR, "--device-state-size 0",
+		"--device-state-size 0: a multiple of 4096 bytes from 4K to 1G");
 	refused(PAIR, "--device-state-size 4095", "multiple of 4096");
 	refused(PAIR, "--device-state-size 4097", "multiple of 4096");
 	refused(PAIR, "--device-state-size 1048580k", "multiple of 4096");
@@ -226,12 +228,13 @@ test_blocks(void)
 	accepted(SECONDARY, "--block b,size=4T");
 	refused(SECONDARY, "--block b,size=4398046515200", "from 4K to 4T");
 	refused(SECONDARY, "--block ,size=4K", "--block: name ''");
-	refused(SECONDARY, "--block b,size=4K,size=4K", "given twice");
+	refused(SECONDARY, "--block b,size=4K,size=4K", "size is given twice");
 	refused(SECONDARY, "--block b,size=4K,guest=/a,guest=/b", "guest is given twice");
-	refused(SECONDARY, "--block b,size=4K,guest=", "guest: a path of 1 to 4095");
+	refused(SECONDARY, "--block b,size=4K,guest=", "guest=; accepted is a path of 1 to 4095");
 	refused(SECONDARY, "--block b,size=4K,guest=/a,cache=/a", "two different files");
-	refused(SECONDARY, "--block b,size=4K,colour=red", "'colour'");
-	refused(SECONDARY, "--block b,size", "'size'");
+	refused(SECONDARY, "--block b,size=4K,colour=red",
+		"--block b: there is no key colour; accepted are size, guest, cache");
+	refused(SECONDARY, "--block b,size", "size=; accepted is a multiple");
 	refused(SECONDARY, "--block pc.ram,size=4K", "given twice");
 	refused(SECONDARY, "--block colo.device-state,size=4K", "reserved");
 	refused(SECONDARY, "--block b,size=4K,guest=/a --block c,size=4K,cache=/a",
@@ -310,6 +313,7 @@ test_codecs(void)
 static void
 test_texts(void)
 {
+	struct colo_fault fault;
 	char line[8192] = "--source synthetic,";
 
 	refused(PAIR, "--source floppy", "name synthetic or qmp");
@@ -324,18 +328,22 @@ test_texts(void)
 	refused(PAIR, "--idle lazy", "--idle lazy: spin or adaptive is accepted");
 	refused(PAIR, "--steering x", "auto, rss, flow or paired is accepted");
 	refused(PAIR, "--zero-copy yes", "off or on is accepted");
-	refused(PAIR, "--fault drop=101", "0 to 100 percent");
-	refused(PAIR, "--fault drop", "0 to 100 percent");
-	refused(PAIR, "--fault seed=-1", "0 to 100 percent");
-	refused(PAIR, "--fault burn=1", "0 to 100 percent");
+	refused(PAIR, "--fault drop=101",
+		"--fault: drop=101; accepted is a percentage from 0 to 100");
+	refused(PAIR, "--fault drop", "from 0 to 100");
+	refused(PAIR, "--fault seed=-1", "accepted is a number");
+	refused(PAIR, "--fault burn=1", "there is no key burn");
 	accepted(PAIR, "--fault drop=100");
+	CU_ASSERT_EQUAL(colo_parse_fault("drop=5,reorder=0.5,seed=9", &fault, &error), 0);
+	CU_ASSERT(
+		fault.drop == 50000 && fault.dup == 0 && fault.reorder == 5000 && fault.seed == 9);
 	refused(SECONDARY, "--standby tcp:/a", "unix:PATH");
 	refused(SECONDARY, "--standby unix:", "unix:PATH");
-	refused(SECONDARY, "--standby unix:/a,incoming", "unix:PATH");
-	refused(SECONDARY, "--standby unix:/a,incoming=/b,x=1", "unix:PATH");
+	refused(SECONDARY, "--standby unix:/a,incoming", "incoming=; accepted is the path");
+	refused(SECONDARY, "--standby unix:/a,incoming=/b,x=1", "there is no key x");
 	memset(line, 0, sizeof(line));
 	strcpy(line, "--standby unix:/");
-	memset(line + strlen(line), 'p', UNIX_PATH_MAX_LEN - 1);
+	memset(line + strlen(line), 'p', sizeof(((struct unix_path *)0)->path) - 2);
 	accepted(SECONDARY, line);
 	strcat(line, "p");
 	refused(SECONDARY, line, "1 to 107 characters");
@@ -405,10 +413,10 @@ test_help(void)
 	char text[16384], option[64];
 
 	CU_ASSERT_EQUAL(parse_to("--help", text, sizeof(text)), 1);
-	for (unsigned int i = 0; i < RTE_DIM(options); i++) {
-		if (options[i].kind == OPTION_HEADING)
+	for (unsigned int i = 0; i < colo_n_options; i++) {
+		if (colo_options[i].kind == OPTION_HEADING)
 			continue;
-		snprintf(option, sizeof(option), "--%s", options[i].name);
+		snprintf(option, sizeof(option), "--%s", colo_options[i].name);
 		CU_ASSERT_PTR_NOT_NULL(strstr(text, option));
 	}
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "1280 to 9000, default 4200"));

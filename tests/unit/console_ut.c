@@ -2,6 +2,7 @@
 /* Unit test of console.c, verbs.c and show.c: lines through a pseudo terminal, pipes and scripts.
  */
 #include "../../app/config_value.c"
+#include "../../app/options.c"
 #include "../../app/config.c"
 #include "../../app/show.c"
 #include "../../app/verbs.c"
