@@ -46,6 +46,7 @@ def main():
             follow(guest)
         except KeyboardInterrupt:
             guest.finish()
+            print(guest.output()[-2000:])
 
 
 if __name__ == "__main__":
