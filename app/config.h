@@ -15,6 +15,7 @@
 #include "block.h"
 #include "colo_error.h"
 #include "bounds.h"
+#include "status.h"
 #include "text.h"
 
 enum colo_role { COLO_ROLE_NONE, COLO_ROLE_PRIMARY, COLO_ROLE_SECONDARY, COLO_ROLE_PAIR };
@@ -22,16 +23,6 @@ enum colo_codec { COLO_CODEC_RAW, COLO_CODEC_ZSTD };
 enum colo_idle { COLO_IDLE_SPIN, COLO_IDLE_ADAPTIVE };
 enum colo_peer_loss { COLO_PEER_LOSS_WAIT, COLO_PEER_LOSS_FAILOVER };
 enum colo_steering { COLO_STEER_AUTO, COLO_STEER_RSS, COLO_STEER_FLOW, COLO_STEER_PAIRED };
-
-/** Exit statuses of the program. */
-enum colo_exit {
-	COLO_EXIT_OK = 0,
-	COLO_EXIT_USAGE = 1,	    /**< bad option or environment; nothing was started */
-	COLO_EXIT_UNPROTECTED = 3,  /**< primary: secondary lost, the guest runs on unprotected */
-	COLO_EXIT_SOURCE_GONE = 4,  /**< primary: its guest is gone */
-	COLO_EXIT_VERIFY = 5,	    /**< --verify found a difference */
-	COLO_EXIT_TAKEOVER = 6,	    /**< secondary: the takeover failed */
-};
 
 struct colo_endpoint {
 	char host[64];	 /**< numeric IPv4 or IPv6 (without brackets) */

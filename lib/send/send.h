@@ -70,6 +70,7 @@ struct colo_send_progress {
 	_Atomic uint64_t digest;
 	_Atomic uint64_t wire_bytes;
 	_Atomic uint64_t resent;
+	_Atomic uint64_t acked; /**< slots acknowledged in order */
 } __attribute__((aligned(64)));
 
 /** A record on its way into a packet. */

@@ -116,11 +116,12 @@ publish(struct colo_sender *s)
 
 	atomic_store_explicit(&to->wire_bytes, s->wire_bytes, memory_order_relaxed);
 	atomic_store_explicit(&to->resent, s->resent, memory_order_relaxed);
+	atomic_store_explicit(&to->pages, s->pages, memory_order_relaxed);
+	atomic_store_explicit(&to->acked, s->window.cum, memory_order_relaxed);
 	if (!s->sent_all ||
 		atomic_load_explicit(&to->epoch_sent, memory_order_relaxed) == s->epoch)
 		return;
 	atomic_store_explicit(&to->end_slot, s->window.next_slot, memory_order_relaxed);
-	atomic_store_explicit(&to->pages, s->pages, memory_order_relaxed);
 	atomic_store_explicit(&to->zero_pages, s->zero_pages, memory_order_relaxed);
 	atomic_store_explicit(&to->digest, s->digest, memory_order_relaxed);
 	/* pairs with the load-acquire in the control core's test for "all sent" */

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Digest of every page of guest memory, a 2 MiB piece at a time. */
+#include <rte_common.h>
+
+#include "page.h"
+#include "verify.h"
+#include "wire.h"
+
+void
+colo_verify_reset(struct colo_verify *v)
+{
+	for (unsigned int i = 0; i < COLO_MAX_BLOCKS; i++)
+		atomic_store_explicit(&v->sum[i], 0, memory_order_relaxed);
+}
+
+void
+colo_verify_piece(void *context, const struct colo_piece_ref *ref, struct colo_counters *counters)
+{
+	struct colo_verify *v = context;
+	const struct colo_block *b = &v->blocks->block[ref->block];
+	uint32_t first = ref->piece * COLO_PIECE_PAGES;
+	uint32_t end = RTE_MIN(first + COLO_PIECE_PAGES, b->n_pages);
+	bool untouched = b->touched != NULL && b->touched[ref->piece] == 0;
+	uint64_t sum = 0;
+
+	(void)counters;
+	for (uint32_t page = first; page < end; page++) {
+		uint32_t crc = COLO_CRC32_ZERO_PAGE;
+
+		if (!untouched)
+			crc = colo_crc32(colo_page_addr(&b->guest, page), COLO_PAGE_SIZE);
+		sum += colo_digest(ref->block, page, 0, crc);
+	}
+	atomic_fetch_add_explicit(&v->sum[ref->block], sum, memory_order_relaxed);
+}
