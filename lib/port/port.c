@@ -71,7 +71,8 @@ make_pools(struct colo_port *p, const struct colo_port_spec *spec, struct colo_e
 	uint32_t frame = COLO_ETHER_LEN + p->mtu;
 	uint32_t rx_room = is_driver(p, "net_af_packet") ? RX_ROOM_AF_PACKET : frame + 64;
 	uint32_t per_queue = RTE_MAX(spec->window, (unsigned int)p->rxd) + 4 * COLO_BURST;
-	uint32_t tx_room = p->zero_copy ? COLO_HEADERS_MAX : frame + 64;
+	/* whole frames with zero copy too: what zstd made lies nowhere else, and codecs change */
+	uint32_t tx_room = frame + 64;
 	uint32_t tx_n = (spec->window + p->txd + 4 * COLO_BURST) * p->n_queues + MEMPOOL_CACHE * 8;
 	char name[RTE_MEMPOOL_NAMESIZE];
 
@@ -80,7 +81,7 @@ make_pools(struct colo_port *p, const struct colo_port_spec *spec, struct colo_e
 		MEMPOOL_CACHE, 0, rx_room + RTE_PKTMBUF_HEADROOM, p->socket);
 	snprintf(name, sizeof(name), "colo_tx_%u", p->id);
 	p->tx_pool = rte_pktmbuf_pool_create(name, tx_n, MEMPOOL_CACHE, 0,
-		RTE_MAX(tx_room, 1024u) + RTE_PKTMBUF_HEADROOM, p->socket);
+		tx_room + RTE_PKTMBUF_HEADROOM, p->socket);
 	if (p->zero_copy) {
 		snprintf(name, sizeof(name), "colo_page_%u", p->id);
 		p->page_pool = rte_pktmbuf_pool_create(name, 2 * tx_n, MEMPOOL_CACHE,

@@ -37,7 +37,7 @@ struct colo_port {
 	uint16_t reta[RTE_ETH_RSS_RETA_SIZE_512];
 	struct rte_ether_addr mac;
 	struct rte_mempool *rx_pool;
-	struct rte_mempool *tx_pool;   /**< headers; whole frames without zero copy */
+	struct rte_mempool *tx_pool;   /**< headers; whole frames where pages are not sent from where they lie */
 	struct rte_mempool *page_pool; /**< zero copy: mbufs that point into a block */
 };
 

@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Real senders and receivers, one wire, one thread: whatever the codec, MTU, channels, addresses
+ * and faults of the wire, the cache becomes what the primary sent, byte for byte, and nothing else
+ * changes. The test plays the control cores; its wire drops, doubles, reorders and damages frames.
+ */
+#include "clock.h"
+#include "ut_rig.h"
+
+#define DEADLINE_US 20000000u /* of one epoch: far above what a busy machine needs */
+#define HELD_MAX    4096u
+
+/* In 1000ths of all frames. */
+struct faults {
+	unsigned int drop, twice, swap, flip;
+};
+
+static struct {
+	struct ut_rig *rig;
+	struct faults faults;
+	uint64_t random;
+	uint8_t *model[COLO_MAX_BLOCKS]; /* what the secondary's guest memory must hold */
+	uint64_t delivered[2];		 /* frames put into an end's way in */
+	struct rte_mempool *copies;
+	struct rte_mbuf *held[HELD_MAX]; /* copies of page packets, for a replay */
+	unsigned int n_held;
+	bool hold;
+	bool zstd;
+	int zstd_level;
+} t;
+
+static uint64_t
+random_next(void)
+{
+	t.random ^= t.random << 13;
+	t.random ^= t.random >> 7;
+	t.random ^= t.random << 17;
+	return t.random;
+}
+
+static bool
+chance(unsigned int in_1000)
+{
+	return random_next() % 1000 < in_1000;
+}
+
+/* ---- contents ---- */
+
+static void
+fill_page(uint8_t *page)
+{
+	unsigned int kind = random_next() % 4;
+
+	memset(page, 0, COLO_PAGE_SIZE);
+	if (kind == 0)
+		return;
+	for (unsigned int i = 0; i < COLO_PAGE_SIZE; i += 8) {
+		uint64_t value = random_next();
+
+		if (kind == 1) /* compresses well */
+			value &= 0x0000000100000001ull;
+		if (kind == 2 && i >= COLO_PAGE_SIZE / 2) /* by half */
+			value = 0x2020202020202020ull;
+		memcpy(page + i, &value, 8);
+	}
+	page[random_next() % COLO_PAGE_SIZE] |= 1;
+}
+
+static void
+dirty_page(unsigned int block, uint32_t page)
+{
+	struct colo_block *b = &t.rig->blocks[0].block[block];
+
+	fill_page(colo_page_addr(&b->guest, page));
+	colo_dirty_set(&b->todo, page);
+}
+
+/* Single pages, neighbours, a run that becomes zeros, and both ends of each block. */
+static void
+dirty_some(void)
+{
+	for (unsigned int i = 0; i < t.rig->blocks[0].n; i++) {
+		struct colo_block *b = &t.rig->blocks[0].block[i];
+
+		for (uint32_t page = 0; page < b->n_pages; page++)
+			if (page == 0 || page == b->n_pages - 1 || chance(100))
+				dirty_page(i, page);
+		for (uint32_t page = b->n_pages / 2; page < b->n_pages / 2 + b->n_pages / 8;
+			page++) {
+			memset(colo_page_addr(&b->guest, page), 0, COLO_PAGE_SIZE);
+			colo_dirty_set(&b->todo, page);
+		}
+	}
+}
+
+static void
+dirty_all(void)
+{
+	for (unsigned int i = 0; i < t.rig->blocks[0].n; i++)
+		for (uint32_t page = 0; page < t.rig->blocks[0].block[i].n_pages; page++)
+			dirty_page(i, page);
+}
+
+/* ---- the wire ---- */
+
+static void
+put(unsigned int end, unsigned int channel, struct rte_mbuf *m)
+{
+	t.delivered[end]++;
+	CU_ASSERT_EQUAL_FATAL(rte_ring_enqueue(t.rig->in[end][channel], m), 0);
+}
+
+static struct rte_mbuf *
+copy_frame(struct rte_mbuf *m)
+{
+	struct rte_mbuf *copy = rte_pktmbuf_copy(m, t.copies, 0, UINT32_MAX);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(copy);
+	return copy;
+}
+
+static void
+hold(struct rte_mbuf *m)
+{
+	if (t.hold && t.n_held < HELD_MAX)
+		t.held[t.n_held++] = copy_frame(m);
+}
+
+static struct rte_mbuf *
+damage(struct rte_mbuf *m)
+{
+	struct rte_mbuf *copy = copy_frame(m);
+	uint32_t bit = random_next() % (copy->data_len * 8u);
+
+	rte_pktmbuf_mtod(copy, uint8_t *)[bit / 8] ^= 1u << (bit % 8);
+	rte_pktmbuf_free(m);
+	return copy;
+}
+
+static void
+carry_one(unsigned int end, unsigned int channel, struct rte_mbuf *m)
+{
+	if (end == 1)
+		hold(m);
+	if (chance(t.faults.drop)) {
+		rte_pktmbuf_free(m);
+		return;
+	}
+	if (chance(t.faults.twice))
+		put(end, channel, copy_frame(m));
+	if (chance(t.faults.flip))
+		m = damage(m);
+	put(end, channel, m);
+}
+
+static void
+carry(void)
+{
+	struct rte_mbuf *m[UT_RIG_RING];
+
+	for (unsigned int end = 0; end < 2; end++) {
+		for (unsigned int c = 0; c < t.rig->o.n_channels; c++) {
+			unsigned int n = rte_ring_dequeue_burst(
+				t.rig->out[1 - end][c], (void **)m, UT_RIG_RING, NULL);
+
+			for (unsigned int i = 0; i + 1 < n; i++) {
+				unsigned int j = i + 1 + random_next() % RTE_MIN(n - i - 1, 8u);
+
+				if (chance(t.faults.swap))
+					RTE_SWAP(m[i], m[j]);
+			}
+			for (unsigned int i = 0; i < n; i++)
+				carry_one(end, c, m[i]);
+		}
+	}
+}
+
+/* ---- the control cores ---- */
+
+static void
+turn(void)
+{
+	ut_rig_turn(t.rig);
+	carry();
+}
+
+static void
+raise_and_wait(void)
+{
+	colo_gate_raise(&t.rig->send.gate);
+	colo_gate_raise(&t.rig->receive.gate);
+	turn();
+	for (unsigned int c = 0; c < t.rig->o.n_channels; c++) {
+		CU_ASSERT_TRUE(colo_gate_arrived(&t.rig->send.gate, &t.rig->send.channel[c]->seat));
+		CU_ASSERT_TRUE(
+			colo_gate_arrived(&t.rig->receive.gate, &t.rig->receive.channel[c]->seat));
+	}
+	t.rig->send.phase.new_session = false;
+	t.rig->receive.phase.new_session = false;
+	t.rig->send.phase.committed = false;
+}
+
+static void
+list_todo(void)
+{
+	struct colo_outbox *box = &t.rig->send.outbox;
+
+	box->list.n = 0;
+	for (unsigned int i = 0; i < t.rig->blocks[0].n; i++) {
+		struct colo_dirty *d = &t.rig->blocks[0].block[i].todo;
+
+		colo_piece_list_add(&box->list, i, d->summary, d->n_summary);
+		memset(d->summary, 0, d->n_summary * 8);
+	}
+	atomic_store(&box->next, 0);
+}
+
+static void
+open_epoch(uint32_t epoch, enum colo_epoch_kind kind)
+{
+	list_todo();
+	t.rig->receive.phase.epoch = epoch;
+	t.rig->receive.phase.kind = kind;
+	t.rig->send.phase.epoch = epoch;
+	t.rig->send.phase.zstd = t.zstd;
+	t.rig->send.phase.zstd_level = t.zstd_level;
+	raise_and_wait();
+}
+
+static bool
+channel_complete(unsigned int c, uint32_t epoch)
+{
+	const struct colo_send_progress *sent = &t.rig->send.channel[c]->progress;
+	const struct colo_receive_progress *placed = &t.rig->receive.channel[c]->progress;
+
+	return sent->epoch_sent == epoch && placed->cum >= sent->end_slot;
+}
+
+static bool
+complete(uint32_t epoch)
+{
+	for (unsigned int c = 0; c < t.rig->o.n_channels; c++)
+		if (!channel_complete(c, epoch))
+			return false;
+	return true;
+}
+
+/* Every channel's sums agree, and together they are the pages that were dirty. */
+static void
+check_sums(uint64_t pages)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int c = 0; c < t.rig->o.n_channels; c++) {
+		const struct colo_send_progress *sent = &t.rig->send.channel[c]->progress;
+		const struct colo_receive_progress *placed = &t.rig->receive.channel[c]->progress;
+
+		CU_ASSERT_EQUAL(placed->cum, sent->end_slot);
+		CU_ASSERT_EQUAL(placed->pages, sent->pages);
+		CU_ASSERT_EQUAL(placed->zero_pages, sent->zero_pages);
+		CU_ASSERT_EQUAL(placed->digest, sent->digest);
+		CU_ASSERT_TRUE(placed->wire_bytes <= sent->wire_bytes);
+		sum += placed->pages;
+	}
+	CU_ASSERT_EQUAL(sum, pages);
+}
+
+static uint64_t
+todo_pages(void)
+{
+	uint64_t n = 0;
+
+	for (unsigned int i = 0; i < t.rig->blocks[0].n; i++)
+		n += colo_dirty_count(&t.rig->blocks[0].block[i].todo);
+	return n;
+}
+
+static void
+transfer(uint32_t epoch, enum colo_epoch_kind kind)
+{
+	uint64_t pages = todo_pages(), start = colo_now_us();
+
+	open_epoch(epoch, kind);
+	while (!complete(epoch) && colo_now_us() - start < DEADLINE_US)
+		turn();
+	CU_ASSERT_TRUE_FATAL(complete(epoch));
+	t.rig->send.phase.epoch = 0;
+	t.rig->send.phase.committed = true;
+	t.rig->receive.phase.epoch = 0;
+	raise_and_wait();
+	check_sums(pages);
+}
+
+/* ---- what must hold ---- */
+
+static void
+check_cache(void)
+{
+	for (unsigned int i = 0; i < t.rig->blocks[0].n; i++)
+		CU_ASSERT_EQUAL(memcmp(t.rig->blocks[0].block[i].guest.addr,
+					t.rig->blocks[1].block[i].cache.addr,
+					t.rig->blocks[0].block[i].size),
+			0);
+}
+
+static void
+check_guest(void)
+{
+	for (unsigned int i = 0; i < t.rig->blocks[1].n; i++)
+		CU_ASSERT_EQUAL(memcmp(t.rig->blocks[1].block[i].guest.addr, t.model[i],
+					t.rig->blocks[1].block[i].size),
+			0);
+}
+
+/* What was sent is what guest memory must hold from now on. */
+static void
+model_take(void)
+{
+	for (unsigned int i = 0; i < t.rig->blocks[0].n; i++)
+		memcpy(t.model[i], t.rig->blocks[0].block[i].guest.addr,
+			t.rig->blocks[0].block[i].size);
+}
+
+/* A flush as naive as can be: recorded pages are enough to make guest memory what was sent. */
+static void
+flush(void)
+{
+	for (unsigned int i = 0; i < t.rig->blocks[1].n; i++) {
+		struct colo_block *b = &t.rig->blocks[1].block[i];
+
+		for (unsigned int c = 0; c < t.rig->o.n_channels; c++) {
+			for (uint32_t page = 0; page < b->n_pages; page++)
+				if (colo_dirty_get(&b->recorded[c], page))
+					memcpy(colo_page_addr(&b->guest, page),
+						colo_page_addr(&b->cache, page), COLO_PAGE_SIZE);
+			colo_dirty_clear(&b->recorded[c]);
+		}
+	}
+	model_take();
+	check_guest();
+}
+
+static void
+check_nothing_recorded(void)
+{
+	for (unsigned int i = 0; i < t.rig->blocks[1].n; i++)
+		for (unsigned int c = 0; c < t.rig->o.n_channels; c++)
+			CU_ASSERT_EQUAL(
+				colo_dirty_count(&t.rig->blocks[1].block[i].recorded[c]), 0);
+}
+
+static uint64_t
+sum_counters(bool receive, enum colo_counter first, enum colo_counter last)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int c = 0; c < t.rig->o.n_channels; c++)
+		for (unsigned int i = first; i <= last; i++)
+			sum += receive ? t.rig->receive.channel[c]->counters.n[i]
+				       : t.rig->send.channel[c]->counters.n[i];
+	return sum;
+}
+
+/* Every frame that came ends in exactly one counter; with a clean wire none is dropped. */
+static void
+check_counters(void)
+{
+	uint64_t dropped = sum_counters(true, COLO_drop_foreign, COLO_drop_handover_full) +
+			   sum_counters(false, COLO_drop_foreign, COLO_drop_handover_full);
+
+	CU_ASSERT_EQUAL(sum_counters(true, COLO_rx_placed, COLO_drop_handover_full) -
+				sum_counters(true, COLO_rx_handed_over, COLO_rx_handed_over),
+		t.delivered[1]);
+	CU_ASSERT_EQUAL(sum_counters(false, COLO_rx_feedback, COLO_drop_handover_full) -
+				sum_counters(false, COLO_rx_handed_over, COLO_rx_handed_over),
+		t.delivered[0]);
+	if (t.faults.flip == 0)
+		CU_ASSERT_EQUAL(dropped, 0);
+	CU_ASSERT_EQUAL(sum_counters(true, COLO_rx_placed, COLO_rx_placed) +
+					sum_counters(false, COLO_tx_resent, COLO_tx_resent) >=
+				sum_counters(false, COLO_tx_packets, COLO_tx_packets),
+		1);
+}
+
+/* ---- runs ---- */
+
+static void
+begin(const struct ut_rig_options *o, const struct faults *faults)
+{
+	t.rig = ut_rig_new(o);
+	t.faults = *faults;
+	t.delivered[0] = t.delivered[1] = 0;
+	t.n_held = 0;
+	t.hold = false;
+	for (unsigned int i = 0; i < o->n_blocks; i++) {
+		t.model[i] = calloc(1, o->block_size[i]);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(t.model[i]);
+	}
+}
+
+/* Frames under way come to rest, then everything is given back. */
+static void
+end(void)
+{
+	for (unsigned int i = 0; i < 2000; i++)
+		turn();
+	check_counters();
+	for (unsigned int i = 0; i < t.rig->o.n_blocks; i++)
+		free(t.model[i]);
+	rte_pktmbuf_free_bulk(t.held, t.n_held);
+	ut_rig_free(t.rig);
+}
+
+static void
+run(const struct ut_rig_options *o, const struct faults *faults, bool zstd)
+{
+	t.zstd = zstd;
+	t.zstd_level = 1;
+	begin(o, faults);
+	dirty_all();
+	transfer(1, COLO_EPOCH_PRECOPY);
+	check_cache();
+	model_take();
+	check_guest();
+	dirty_some();
+	transfer(2, COLO_EPOCH_PRECOPY);
+	check_cache();
+	model_take();
+	check_guest();
+	check_nothing_recorded();
+	for (uint32_t epoch = 3; epoch < 6; epoch++) {
+		dirty_some();
+		transfer(epoch, COLO_EPOCH_CHECKPOINT);
+		check_cache();
+		check_guest();
+		flush();
+	}
+	end();
+}
+
+static const struct ut_rig_options base = {
+	.mtu = 4200,
+	.ip_version = 4,
+	.n_channels = 2,
+	.window = 64,
+	.n_blocks = 3,
+	/* pieces and a bit; less than a piece; one page */
+	.block_size = {2 * COLO_PIECE_SIZE + 5 * COLO_PAGE_SIZE, 33 * COLO_PAGE_SIZE,
+		COLO_PAGE_SIZE},
+};
+
+static const struct faults no_faults;
+
+static void
+every_mtu_and_channels(
+	unsigned int ip_version, bool zero_copy, bool zstd, const struct faults *faults)
+{
+	static const uint32_t mtu[] = {1280, 1500, 4200, 9000};
+	struct ut_rig_options o = base;
+
+	o.ip_version = ip_version;
+	o.zero_copy = zero_copy;
+	for (unsigned int i = 0; i < RTE_DIM(mtu); i++) {
+		for (o.n_channels = 1; o.n_channels <= 4; o.n_channels *= 2) {
+			o.mtu = mtu[i];
+			run(&o, faults, zstd);
+		}
+	}
+}
+
+static void
+test_raw_ipv4(void)
+{
+	every_mtu_and_channels(4, false, false, &no_faults);
+}
+
+static void
+test_raw_ipv6_zero_copy(void)
+{
+	every_mtu_and_channels(6, true, false, &no_faults);
+}
+
+static void
+test_zstd_ipv6(void)
+{
+	every_mtu_and_channels(6, false, true, &no_faults);
+}
+
+static void
+test_zstd_ipv4_zero_copy(void)
+{
+	every_mtu_and_channels(4, true, true, &no_faults);
+}
+
+static const struct faults bad_wire = {.drop = 50, .twice = 50, .swap = 50, .flip = 10};
+
+static void
+test_faults_raw(void)
+{
+	every_mtu_and_channels(4, true, false, &bad_wire);
+}
+
+static void
+test_faults_zstd(void)
+{
+	every_mtu_and_channels(6, false, true, &bad_wire);
+}
+
+static const struct ut_case cases[] = {
+	{"raw, IPv4, copied", test_raw_ipv4},
+	{"raw, IPv6, zero copy", test_raw_ipv6_zero_copy},
+	{"zstd, IPv6, copied", test_zstd_ipv6},
+	{"zstd, IPv4, a zero-copy port", test_zstd_ipv4_zero_copy},
+	{"raw over a bad wire", test_faults_raw},
+	{"zstd over a bad wire", test_faults_zstd},
+};
+
+int
+main(void)
+{
+	ut_eal_start(512);
+	t.random = 0x1234567;
+	t.copies = rte_pktmbuf_pool_create("copies", 16383, 0, 0,
+		COLO_MTU_MAX + COLO_ETHER_LEN + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
+	if (t.copies == NULL)
+		return 1;
+	return UT_RUN("datapath", cases);
+}
