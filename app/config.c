@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The command line: defaults, --help, getopt and what options must fit together. */
+/* The command line: defaults, getopt, and which options must fit together. */
 #include <getopt.h>
-#include <inttypes.h>
 #include <string.h>
 
 #include <rte_common.h>
-#include <rte_version.h>
 
 #include "config.h"
+#include "help.h"
 #include "options.h"
 
 #define OPTION_VALUE_BASE 256 /* getopt's value of long options: above every character */
@@ -43,93 +42,6 @@ colo_config_print(const struct colo_config *c, FILE *f)
 	for (unsigned int i = 0; i < colo_n_options; i++)
 		if (colo_options[i].kind != OPTION_HEADING)
 			colo_option_show(c, &colo_options[i], f);
-}
-
-/* ---- --help ---- */
-
-static void
-print_choices(const struct colo_option *o, FILE *f)
-{
-	for (int i = 0; o->choices[i] != NULL; i++)
-		fprintf(f, "%s%s", i == 0 ? "" : "|", o->choices[i]);
-}
-
-/** The default as colo_option_show() prints it, without the name. @return NULL: none worth a word.
- */
-static const char *
-default_of(const struct colo_config *defaults, const struct colo_option *o, char *line, size_t size)
-{
-	FILE *memory = fmemopen(line, size, "w");
-
-	if (memory == NULL)
-		return NULL;
-	colo_option_show(defaults, o, memory);
-	fclose(memory);
-	line[strcspn(line, "\n")] = '\0';
-	if (o->kind == OPTION_FLAG || strlen(line) <= COLO_OPTION_NAME_WIDTH + 1 ||
-		strcmp(&line[COLO_OPTION_NAME_WIDTH + 1], "none") == 0)
-		return NULL;
-	return &line[COLO_OPTION_NAME_WIDTH + 1];
-}
-
-static void
-print_range(const struct colo_config *defaults, const struct colo_option *o, FILE *f)
-{
-	bool range = o->kind == OPTION_NUMBER || o->kind == OPTION_POWER;
-	char line[128] = "";
-	const char *text = default_of(defaults, o, line, sizeof(line));
-
-	if (range)
-		fprintf(f, " (%" PRIu64 " to %" PRIu64, o->min, o->max);
-	if (text != NULL)
-		fprintf(f, "%sdefault %s", range ? ", " : " (", text);
-	if (range || text != NULL)
-		fputc(')', f);
-}
-
-static void
-print_help_of(const struct colo_config *defaults, const struct colo_option *o, FILE *f)
-{
-	if (o->kind == OPTION_HEADING) {
-		fprintf(f, "\n%s:\n", o->help);
-		return;
-	}
-	if (o->letter != 0)
-		fprintf(f, "  -%c, --%s", o->letter, o->name);
-	else
-		fprintf(f, "  --%s", o->name);
-	if (o->kind != OPTION_FLAG)
-		fputc(' ', f);
-	if (o->kind == OPTION_CHOICE)
-		print_choices(o, f);
-	else if (o->value != NULL)
-		fputs(o->value, f);
-	fprintf(f, "\n        %s", o->help);
-	print_range(defaults, o, f);
-	fputc('\n', f);
-}
-
-static int
-print_help(struct colo_config *c, FILE *f)
-{
-	fputs("dpdk-colo keeps a second host's copy of a running VM one checkpoint behind the "
-	      "first.\n\n"
-	      "Usage: dpdk-colo [EAL options] -- --role primary|secondary|pair [options]\n",
-		f);
-	colo_config_defaults(c);
-	for (unsigned int i = 0; i < colo_n_options; i++)
-		print_help_of(c, &colo_options[i], f);
-	fputs("  -h, --help\n        this text\n  --version\n        name and versions\n\n"
-	      "SIZE is in bytes, or with suffix K, M, G or T.\n",
-		f);
-	return 1;
-}
-
-static int
-print_version(void)
-{
-	printf("dpdk-colo %s (%s)\n", COLO_VERSION, rte_version());
-	return 1;
 }
 
 /* ---- parse ---- */
@@ -250,10 +162,10 @@ colo_config_parse(struct colo_config *c, int argc, char **argv, struct colo_erro
 	opterr = 0;
 	optind = 0; /* GNU: start afresh, EAL has used getopt before us */
 	while ((value = getopt_long(argc, argv, OPTION_SHORT, table, NULL)) != -1) {
-		if (value == OPTION_HELP)
-			return print_help(c, stdout);
-		if (value == OPTION_VERSION)
-			return print_version();
+		if (value == OPTION_HELP || value == OPTION_VERSION) {
+			(value == OPTION_HELP ? colo_help_print : colo_version_print)(stdout);
+			return 1;
+		}
 		o = option_by_value(value);
 		if (o == NULL)
 			return explain_option(value, optopt, argv[optind - 1], err);

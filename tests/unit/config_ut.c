@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Unit test of config.c, options.c and config_value.c: every option, at and beyond its limits. */
+/* Unit test of config.c, help.c, options.c and config_value.c: every option, at and beyond its
+ * limits. */
 #include "../../app/config_value.c"
 #include "../../app/options.c"
+#include "../../app/help.c"
 #include "../../app/config.c"
 
-#include <stdarg.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "ut.h"
@@ -425,6 +427,38 @@ test_help(void)
 	CU_ASSERT_EQUAL(strncmp(text, "dpdk-colo " COLO_VERSION " (DPDK ", 17), 0);
 }
 
+static bool
+early(const char *a, const char *b, const char *c)
+{
+	char *argv[] = {(char *)(uintptr_t) "dpdk-colo", (char *)(uintptr_t)a, (char *)(uintptr_t)b,
+		(char *)(uintptr_t)c, NULL};
+	int argc = 1, out = dup(1), null = open("/dev/null", O_WRONLY);
+	bool printed;
+
+	while (argv[argc] != NULL)
+		argc++;
+	fflush(stdout);
+	dup2(null, 1);
+	printed = colo_help_early(argc, argv);
+	fflush(stdout);
+	dup2(out, 1);
+	close(out);
+	close(null);
+	return printed;
+}
+
+static void
+test_early(void)
+{
+	CU_ASSERT_TRUE(early("--version", NULL, NULL));
+	CU_ASSERT_TRUE(early("--no-pci", "--help", NULL));
+	CU_ASSERT_TRUE(early("--no-pci", "--", "-h"));
+	CU_ASSERT_TRUE(early("--", "--verify", "--version"));
+	CU_ASSERT_FALSE(early("--help", "--", "--verify")); /* EAL's own */
+	CU_ASSERT_FALSE(early("--no-pci", NULL, NULL));
+	CU_ASSERT_FALSE(early(NULL, NULL, NULL));
+}
+
 static void
 test_print(void)
 {
@@ -463,6 +497,7 @@ main(void)
 		{"roles", test_roles},
 		{"getopt", test_getopt},
 		{"help", test_help},
+		{"early", test_early},
 		{"print", test_print},
 	};
 

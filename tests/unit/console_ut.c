@@ -3,6 +3,7 @@
  */
 #include "../../app/config_value.c"
 #include "../../app/options.c"
+#include "../../app/help.c"
 #include "../../app/config.c"
 #include "../../app/show.c"
 #include "../../app/verbs.c"
