@@ -5,6 +5,7 @@
 #include "source.h"
 
 static const struct colo_source_ops *const sources[] = {
+	&colo_source_synthetic,
 	&colo_source_qmp,
 };
 
