@@ -22,7 +22,7 @@ enum colo_role { COLO_ROLE_NONE, COLO_ROLE_PRIMARY, COLO_ROLE_SECONDARY, COLO_RO
 enum colo_codec { COLO_CODEC_RAW, COLO_CODEC_ZSTD };
 enum colo_idle { COLO_IDLE_SPIN, COLO_IDLE_ADAPTIVE };
 enum colo_peer_loss { COLO_PEER_LOSS_WAIT, COLO_PEER_LOSS_FAILOVER };
-enum colo_steering { COLO_STEER_AUTO, COLO_STEER_RSS, COLO_STEER_FLOW, COLO_STEER_PAIRED };
+enum colo_steering_choice { COLO_STEER_AUTO, COLO_STEER_RSS, COLO_STEER_FLOW, COLO_STEER_PAIRED };
 
 struct colo_endpoint {
 	char host[64];	 /**< numeric IPv4 or IPv6 (without brackets) */
@@ -60,7 +60,7 @@ struct colo_config {
 	uint16_t udp_port;		    /* --udp-port BASE, default 17990 */
 	unsigned int window;		    /* --window 64..COLO_WINDOW_MAX slots, power of 2; 0: auto */
 	unsigned int rxd, txd;		    /* --rxd, --txd descriptors a queue, default 1024 */
-	enum colo_steering steering;	    /* --steering auto|rss|flow|paired */
+	enum colo_steering_choice steering;	    /* --steering auto|rss|flow|paired */
 	bool zero_copy;			    /* --zero-copy on|off, default on (where the driver can) */
 	uint64_t device_block_size;	    /* --device-state-size, default 4M */
 	char fault[256];		    /* --fault drop=P,dup=P,reorder=P,seed=N: test hook */

@@ -1,6 +1,312 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-int
-main(void)
+/* dpdk-colo: boot order, the main lcore's loop, and the end in reverse order. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_kvargs.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+
+#include "config.h"
+#include "console.h"
+#include "control_core.h"
+#include "eal.h"
+#include "ends.h"
+#include "guardian.h"
+#include "help.h"
+#include "log.h"
+#include "page.h"
+#include "poll_core.h"
+#include "reporter.h"
+#include "telemetry.h"
+
+#define MAIN_TURN_US 10000 /* how late the main lcore sees a key, a signal, an event */
+
+struct colo_app {
+	struct colo_config config;
+	int guardian;
+	bool eal;
+	struct colo_lcores lcores;
+	struct colo_primary_end primary;
+	struct colo_secondary_end secondary;
+	bool primary_on, secondary_on;
+	struct colo_poll_core poll_core[COLO_MAX_CHANNELS * 2];
+	unsigned int n_poll_cores;
+	struct colo_control control;
+	struct colo_report report;
+	struct colo_console console;
+	_Atomic bool stop;
+};
+
+/* Set by signal handlers, read by the main loop. */
+static volatile sig_atomic_t quit_signal, failover_signal;
+
+static void
+on_quit_signal(int number)
 {
+	quit_signal = number;
+}
+
+static void
+on_failover_signal(int number)
+{
+	failover_signal = number;
+}
+
+static void
+catch_signals(void)
+{
+	struct sigaction quit = {.sa_handler = on_quit_signal};
+	struct sigaction failover = {.sa_handler = on_failover_signal};
+
+	sigaction(SIGINT, &quit, NULL);
+	sigaction(SIGTERM, &quit, NULL);
+	sigaction(SIGUSR1, &failover, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- boot, step by step ---- */
+
+/* The guardian forks, so it comes before EAL; only a live guest needs one. */
+static int
+start_guardian(struct colo_app *app, struct colo_error *err)
+{
+	struct rte_kvargs *args;
+	const char *path;
+
+	if (strncmp(app->config.source, "qmp,", 4) != 0)
+		return 0;
+	args = rte_kvargs_parse(app->config.source + 4, NULL);
+	path = args != NULL ? rte_kvargs_get(args, "path") : NULL;
+	/* a bad list is the source's to complain about */
+	if (path != NULL)
+		app->guardian = colo_guardian_start(path, err);
+	rte_kvargs_free(args);
+	return app->guardian < 0 ? -1 : 0;
+}
+
+static int
+start_ends(struct colo_app *app, struct colo_error *err)
+{
+	struct colo_config *c = &app->config;
+	struct colo_block_spec specs[COLO_MAX_BLOCKS - 1];
+	uint16_t ids[2] = {c->port, c->port};
+	unsigned int n = 0;
+
+	if (c->role == COLO_ROLE_PAIR &&
+		colo_port_pair(c->channels, COLO_WINDOW_MAX * 2, ids, err) != 0)
+		return -1;
+	if (c->role != COLO_ROLE_SECONDARY) {
+		app->primary_on = true;
+		app->primary.source.guardian = app->guardian;
+		if (colo_primary_end_start(&app->primary, c, ids[0], &app->control.notify, err) != 0)
+			return -1;
+	}
+	if (c->role == COLO_ROLE_PRIMARY)
+		return 0;
+	app->secondary_on = true;
+	if (c->role == COLO_ROLE_SECONDARY)
+		return colo_secondary_end_start(&app->secondary, c, c->block, c->n_blocks, ids[0],
+			&app->control.notify, err);
+	/* a pair's secondary has the blocks of its primary, in memory of its own */
+	memset(specs, 0, sizeof(specs));
+	for (; n + 1 < app->primary.blocks.n; n++) {
+		memcpy(specs[n].name, app->primary.blocks.block[n].name, sizeof(specs[n].name));
+		specs[n].size = app->primary.blocks.block[n].size;
+	}
+	if (colo_secondary_end_start(&app->secondary, c, specs, n, ids[1], &app->control.notify,
+		    err) != 0)
+		return -1;
+	app->primary.primary.peer_blocks = &app->secondary.blocks;
+	app->primary.primary.config.host = "127.0.0.1";
+	app->primary.primary.config.port = colo_session_port(app->secondary.session);
+	/* both ends' addresses would be made from MACs that net_ring leaves alike */
+	app->secondary.secondary.local.ip[15 * (app->secondary.secondary.local.ip_version == 6) +
+		3 * (app->secondary.secondary.local.ip_version == 4)] ^= 1;
 	return 0;
+}
+
+/*
+ * Channel i runs on poll core i: both ends of it in a pair, where a page is then still in the
+ * core's cache when it is received. With a core to spare for each end they are split.
+ */
+static void
+assign_poll_cores(struct colo_app *app)
+{
+	const struct colo_config *c = &app->config;
+	bool split = c->role == COLO_ROLE_PAIR && app->lcores.n_poll >= 2 * c->channels;
+	struct colo_poll_core *core;
+
+	app->n_poll_cores = split ? 2 * c->channels : c->channels;
+	for (unsigned int i = 0; i < app->n_poll_cores; i++) {
+		core = &app->poll_core[i];
+		core->lcore = app->lcores.poll[i];
+		core->stop = &app->stop;
+		core->idler.adaptive = c->idle == COLO_IDLE_ADAPTIVE;
+		core->send_job = app->primary_on ? &app->primary.job : NULL;
+		core->receive_job = app->secondary_on ? &app->secondary.job : NULL;
+	}
+	for (unsigned int i = 0; i < c->channels; i++) {
+		core = &app->poll_core[i];
+		if (app->primary_on)
+			core->sender[core->n_senders++] = app->primary.send.channel[i];
+		core = &app->poll_core[split ? c->channels + i : i];
+		if (app->secondary_on)
+			core->receiver[core->n_receivers++] = app->secondary.receive.channel[i];
+	}
+}
+
+static int
+start_control(struct colo_app *app, struct colo_error *err)
+{
+	struct colo_control *c = &app->control;
+
+	c->lcore = app->lcores.control;
+	c->has_primary = app->primary_on;
+	c->has_secondary = app->secondary_on;
+	c->primary = &app->primary;
+	c->secondary = &app->secondary;
+	c->auto_start = !app->config.interactive || app->config.auto_start;
+	c->poll_cores = app->poll_core;
+	c->n_poll_cores = app->n_poll_cores;
+	c->idler.adaptive = app->config.idle == COLO_IDLE_ADAPTIVE;
+	c->stop = &app->stop;
+	if (colo_report_open(&app->report, &app->config, err) != 0 ||
+		colo_console_start(&app->console, c, &app->config, STDIN_FILENO, stdout, err) != 0 ||
+		colo_telemetry_start(c, app->config.channels, err) != 0)
+		return -1;
+	return 0;
+}
+
+static int
+launch(struct colo_app *app, struct colo_error *err)
+{
+	for (unsigned int i = 0; i < app->n_poll_cores; i++)
+		if (rte_eal_remote_launch(colo_poll_run, &app->poll_core[i],
+			    app->poll_core[i].lcore) != 0)
+			return colo_error_set(err, "lcore %u does not start",
+				app->poll_core[i].lcore);
+	if (rte_eal_remote_launch(colo_control_run, &app->control, app->control.lcore) != 0)
+		return colo_error_set(err, "lcore %u does not start", app->control.lcore);
+	return 0;
+}
+
+static int
+boot(struct colo_app *app, int n_eal, char **argv, struct colo_error *err)
+{
+	if (start_guardian(app, err) != 0)
+		return -1;
+	/* naps of poll cores are 50 us, not 100: inherited by all lcores */
+	prctl(PR_SET_TIMERSLACK, 1);
+	if (colo_eal_start(n_eal, argv, err) != 0)
+		return -1;
+	app->eal = true;
+	catch_signals();
+	colo_page_init(NULL);
+	COLO_LOG(NOTICE, "page operations: %s", colo_page.name);
+	if (colo_eal_lcores(&app->lcores, app->config.channels, err) != 0 ||
+		colo_control_init(&app->control, err) != 0 || start_ends(app, err) != 0)
+		return -1;
+	assign_poll_cores(app);
+	if (start_control(app, err) != 0)
+		return -1;
+	return launch(app, err);
+}
+
+/* ---- the main lcore's loop ---- */
+
+static void
+post(struct colo_app *app, enum colo_request_kind kind)
+{
+	struct colo_request request = {.kind = kind};
+	struct colo_error err;
+
+	if (colo_control_post(&app->control, &request, &err) != 0)
+		fprintf(stderr, "%s\n", err.text);
+}
+
+static void
+take_signals(struct colo_app *app)
+{
+	if (quit_signal != 0) {
+		quit_signal = 0;
+		post(app, COLO_REQUEST_QUIT);
+	}
+	if (failover_signal != 0) {
+		failover_signal = 0;
+		post(app, COLO_REQUEST_FAILOVER);
+	}
+}
+
+static int
+main_loop(struct colo_app *app)
+{
+	struct colo_event event;
+
+	for (;;) {
+		take_signals(app);
+		colo_console_poll(&app->console);
+		while (colo_control_next_event(&app->control, &event)) {
+			colo_console_hide(&app->console);
+			colo_report_event(&app->report, &event);
+			if (event.kind == COLO_EVENT_END)
+				return event.exit_status;
+		}
+		usleep(MAIN_TURN_US);
+	}
+}
+
+/* ---- the end, in reverse order ---- */
+
+static void
+shut_down(struct colo_app *app)
+{
+	atomic_store(&app->stop, true);
+	if (app->eal)
+		rte_eal_mp_wait_lcore();
+	colo_telemetry_stop();
+	colo_console_stop(&app->console);
+	colo_report_close(&app->report, app->n_poll_cores > 0 ? &app->control : NULL);
+	if (app->primary_on)
+		colo_primary_end_stop(&app->primary);
+	if (app->secondary_on)
+		colo_secondary_end_stop(&app->secondary);
+	colo_control_fini(&app->control);
+	if (app->guardian > 0)
+		colo_guardian_release(app->guardian);
+	if (app->eal)
+		rte_eal_cleanup();
+}
+
+int
+main(int argc, char **argv)
+{
+	int n_eal = colo_eal_split(argc, argv);
+	int n_own = n_eal < argc ? argc - n_eal : 1;
+	struct colo_app *app;
+	struct colo_error err = {""};
+	int status = COLO_EXIT_USAGE, rc;
+
+	if (colo_help_early(argc, argv))
+		return COLO_EXIT_OK;
+	app = calloc(1, sizeof(*app));
+	if (app == NULL)
+		return COLO_EXIT_USAGE;
+	rc = colo_config_parse(&app->config, n_own, n_eal < argc ? argv + n_eal : argv, &err);
+	if (rc == 0 && boot(app, n_eal, argv, &err) == 0) {
+		colo_config_print(&app->config, stdout);
+		status = main_loop(app);
+		if (status == 0 && colo_console_script_failed(&app->console))
+			status = COLO_EXIT_USAGE;
+	}
+	shut_down(app);
+	if (err.text[0] != '\0')
+		fprintf(stderr, "dpdk-colo: %s\n", err.text);
+	free(app);
+	return status;
 }

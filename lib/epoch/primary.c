@@ -639,8 +639,10 @@ poll_session(struct colo_primary *p)
 {
 	enum colo_session_event event;
 
-	if (p->state == COLO_PRIMARY_STOPPED || p->state >= COLO_PRIMARY_LEAVING)
+	if (p->state == COLO_PRIMARY_STOPPED || p->state >= COLO_PRIMARY_LEAVING ||
+		p->now_us < p->session_us + COLO_SESSION_POLL_US)
 		return false;
+	p->session_us = p->now_us;
 	event = colo_session_poll(p->session, p->now_us / 1000);
 	switch (event) {
 	case COLO_SESSION_NOTHING:

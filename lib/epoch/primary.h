@@ -104,6 +104,7 @@ struct colo_primary {
 	bool mismatch;		/**< some verification failed */
 	int leave_status;	/**< exit status once LEAVING is over */
 	uint64_t now_us;
+	uint64_t session_us; /**< when the session was polled last */
 	uint64_t state_us;	/**< when the state began */
 	uint64_t due_us, pause_us, send_us;
 	uint64_t hold_until_us; /**< the guest must run again by then, 0: it runs */

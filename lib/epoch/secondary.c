@@ -708,8 +708,12 @@ dispatch(struct colo_secondary *s, enum event event)
 static bool
 poll_session(struct colo_secondary *s)
 {
-	enum colo_session_event event = colo_session_poll(s->session, s->now_us / 1000);
+	enum colo_session_event event;
 
+	if (s->now_us < s->session_us + COLO_SESSION_POLL_US)
+		return false;
+	s->session_us = s->now_us;
+	event = colo_session_poll(s->session, s->now_us / 1000);
 	switch (event) {
 	case COLO_SESSION_NOTHING:
 		return false;

@@ -92,6 +92,7 @@ struct colo_secondary {
 	bool verify_waits;     /**< VERIFY: the job is on */
 	uint64_t peer_sum[COLO_MAX_BLOCKS]; /**< VERIFY's */
 	uint64_t now_us;
+	uint64_t session_us; /**< when the session was polled last */
 	uint64_t opened_us, first_us, complete_us, commit_us, flush_us; /**< times of this epoch */
 	uint64_t opened_cum;
 	uint64_t deadline_us;  /**< of the state, 0: none */

@@ -27,6 +27,8 @@
 #include "bounds.h"
 
 #define COLO_SESSION_BODY_MAX 4096u
+/** How often a control core looks at its session: each look is a few system calls. */
+#define COLO_SESSION_POLL_US 1000u
 #define COLO_SESSION_VERSION  1u
 
 #define COLO_SESSION_CALL_MS	2000u /**< an accepted caller that sends no whole hello is dropped */
