@@ -67,7 +67,8 @@ colo_receiver_adopt(struct colo_receiver *r)
 
 	r->session = phase->session;
 	r->rx.session = phase->session;
-	if (phase->new_session)
+	/* the id as well: this core may not have seen the phase that said new_session */
+	if (phase->new_session || (phase->session && phase->filter.session != r->filter.session))
 		adopt_session(r, phase);
 	if (phase->epoch != 0 && phase->epoch != r->epoch) {
 		r->pages = 0;

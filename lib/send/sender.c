@@ -79,6 +79,8 @@ adopt_session(struct colo_sender *s, const struct colo_send_phase *phase)
 static void
 adopt_epoch(struct colo_sender *s, const struct colo_send_phase *phase)
 {
+	/* what the epoch before left there: a new session counts its epochs from 1 again */
+	atomic_store_explicit(&s->progress.epoch_sent, 0, memory_order_relaxed);
 	s->epoch = phase->epoch;
 	s->zstd_on = phase->zstd;
 	if (phase->zstd && phase->zstd_level != s->zstd_level) {
@@ -101,7 +103,8 @@ adopt(struct colo_sender *s)
 
 	s->session = phase->session;
 	s->rx.session = phase->session;
-	if (phase->new_session)
+	/* the id as well: this core may not have seen the phase that said new_session */
+	if (phase->new_session || (phase->session && phase->filter.session != s->filter.session))
 		adopt_session(s, phase);
 	if (phase->committed)
 		colo_send_window_all_acked(&s->window, colo_now_us());

@@ -25,18 +25,22 @@
 #define UT_RIG_SESSION 0xc0105e55u
 #define UT_RIG_PORT    20000u /* UDP port of the first channel of end 0; end 1 has + 100 */
 
+static unsigned int ut_rig_serial; /* names of a rig that a failed test left behind differ */
+
 struct ut_rig_options {
 	uint32_t mtu;
 	unsigned int ip_version;
 	unsigned int n_channels;
 	unsigned int window;
 	bool zero_copy;
+	unsigned int out_ring; /* frames a driver takes at most, 0: more than are ever sent */
 	unsigned int n_blocks;
 	uint64_t block_size[COLO_MAX_BLOCKS];
 };
 
 struct ut_rig {
 	struct ut_rig_options o;
+	unsigned int serial;
 	struct rte_ring *out[2][COLO_MAX_CHANNELS], *in[2][COLO_MAX_CHANNELS];
 	struct colo_port port[2];
 	struct colo_address address[2];
@@ -51,7 +55,7 @@ ut_rig_ring(const char *what, unsigned int end, unsigned int channel, unsigned i
 	char name[RTE_RING_NAMESIZE];
 	struct rte_ring *ring;
 
-	snprintf(name, sizeof(name), "ut_%s_%u_%u", what, end, channel);
+	snprintf(name, sizeof(name), "ut%u_%s_%u_%u", ut_rig_serial, what, end, channel);
 	ring = rte_ring_create(name, n, SOCKET_ID_ANY, 0);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(ring);
 	return ring;
@@ -71,10 +75,11 @@ ut_rig_port(struct ut_rig *r, unsigned int end)
 	int id;
 
 	for (unsigned int c = 0; c < r->o.n_channels; c++) {
-		r->out[end][c] = ut_rig_ring("out", end, c, UT_RIG_RING);
+		r->out[end][c] =
+			ut_rig_ring("out", end, c, r->o.out_ring ? r->o.out_ring : UT_RIG_RING);
 		r->in[end][c] = ut_rig_ring("in", end, c, UT_RIG_RING);
 	}
-	snprintf(name, sizeof(name), "ut_port_%u", end);
+	snprintf(name, sizeof(name), "ut%u_%u", r->serial, end);
 	id = rte_eth_from_rings(
 		name, r->in[end], r->o.n_channels, r->out[end], r->o.n_channels, SOCKET_ID_ANY);
 	CU_ASSERT_TRUE_FATAL(id >= 0);
@@ -177,6 +182,7 @@ ut_rig_new(const struct ut_rig_options *o)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(r);
 	memset(r, 0, sizeof(*r));
 	r->o = *o;
+	r->serial = ++ut_rig_serial;
 	ut_rig_port(r, 0);
 	ut_rig_port(r, 1);
 	ut_rig_blocks(r);
@@ -234,7 +240,7 @@ ut_rig_free(struct ut_rig *r)
 		char name[48];
 
 		colo_port_stop(&r->port[end]);
-		snprintf(name, sizeof(name), "net_ring_ut_port_%u", end);
+		snprintf(name, sizeof(name), "net_ring_ut%u_%u", r->serial, end);
 		rte_vdev_uninit(name);
 		colo_blocks_free(&r->blocks[end], false);
 	}
