@@ -10,71 +10,18 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <rte_kvargs.h>
-
-#include "collect.h"
 #include "device_state.h"
 #include "guardian.h"
-#include "memory_backend.h"
 #include "migration_stream.h"
-#include "private_dir.h"
-#include "qmp.h"
-#include "source.h"
+#include "qmp_source.h"
 
-#define STEP_MS_DEFAULT 5000u /* a request's deadline */
-#define STEP_MS_MIN	100u
-#define STEP_MS_MAX	60000u
-#define START_MS	5000u /* to connect and ask what start() asks */
-#define REPAIR_MS	1000u /* for the `cont` after something failed, and the last one */
-
-#define DEVICE_FILE "device-state"
-
-struct qmp_source {
-	/* main lcore in start(); read-only afterwards */
-	struct colo_source *source;
-	char path[COLO_UNIX_PATH_MAX + 1]; /* QMP socket */
-	uint32_t step_ms;
-	int ram_fd;
-	uint8_t *ram; /* QEMU's memory file, read-only; NULL: not mapped */
-	uint64_t ram_size;
-	struct colo_private_dir dir; /* where QEMU saves its device state */
-	char device_file[COLO_PRIVATE_PATH_MAX];
-	uint8_t *device; /* [device_size] the thread reads that file into it */
-	uint64_t device_size;
-	int wake_fd; /* eventfd: there is something new in `wanted` or `quit` */
-	pthread_t thread;
-	bool thread_runs;
-
-	/* see colo_collect for who writes what */
-	struct colo_collect collect;
-
-	/* the thread's (main lcore's before it starts) */
-	struct colo_qmp qmp;
-	bool stopped_by_us; /* the guest, or it may be; then we owe it a `cont` */
-	uint32_t done;	    /* sequence of the last request carried out */
-	uint32_t rings;	    /* of wake_fd, heard so far: one for each request, one to quit */
-
-	/* control core writes, thread reads: sequence << 8 | enum colo_source_request */
-	_Atomic uint64_t wanted;
-	/* thread writes, control core reads: sequence << 8 | enum colo_source_status */
-	_Atomic uint64_t progress;
-	struct colo_error failed; /* published by progress */
-	_Atomic bool gone;
-	struct colo_error gone_why; /* published by gone */
-	_Atomic bool quit;	    /* main lcore writes, thread reads */
-
-	/* control core's */
-	bool told_collect; /* poll() has said COLLECT for this request */
-};
+#define REPAIR_MS 1000u /* for the `cont` after something failed, and the last one */
 
 static uint64_t
 pack(uint32_t sequence, unsigned int what)
@@ -418,177 +365,6 @@ qmp_collect_piece(struct colo_source *s, unsigned int block, uint32_t piece)
 
 /* ---- main lcore: start and stop ---- */
 
-static int
-read_timeout(struct qmp_source *q, const char *text, struct colo_error *err)
-{
-	char *end;
-	unsigned long ms;
-
-	if (text == NULL)
-		return 0;
-	errno = 0;
-	ms = strtoul(text, &end, 10);
-	if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || ms < STEP_MS_MIN ||
-		ms > STEP_MS_MAX)
-		return colo_error_set(err,
-			"--source qmp,timeout=%s is not accepted: %u to %u milliseconds are", text,
-			STEP_MS_MIN, STEP_MS_MAX);
-	q->step_ms = (uint32_t)ms;
-	return 0;
-}
-
-static int
-read_path(struct qmp_source *q, const char *text, struct colo_error *err)
-{
-	if (text == NULL || text[0] == '\0')
-		return colo_error_set(
-			err, "--source qmp needs path=PATH, the QMP socket of the guest's QEMU");
-	if (strlen(text) > COLO_UNIX_PATH_MAX)
-		return colo_error_set(err,
-			"--source qmp,path=... has %zu bytes, a socket's path at most %u",
-			strlen(text), COLO_UNIX_PATH_MAX);
-	strcpy(q->path, text);
-	return 0;
-}
-
-static int
-read_args(struct qmp_source *q, const char *args, struct colo_error *err)
-{
-	static const char *const keys[] = {"path", "timeout", NULL};
-	struct rte_kvargs *kv = rte_kvargs_parse(args, keys);
-	int result;
-
-	if (kv == NULL)
-		return colo_error_set(
-			err, "--source qmp,%s is not accepted: path=PATH[,timeout=MS] is", args);
-	q->step_ms = STEP_MS_DEFAULT;
-	if (rte_kvargs_count(kv, "path") > 1 || rte_kvargs_count(kv, "timeout") > 1)
-		result = colo_error_set(err, "--source qmp,%s says something twice", args);
-	else
-		result = read_path(q, rte_kvargs_get(kv, "path"), err);
-	if (result == 0)
-		result = read_timeout(q, rte_kvargs_get(kv, "timeout"), err);
-	rte_kvargs_free(kv);
-	return result;
-}
-
-/* Map QEMU's memory file, to be read only. */
-static int
-map_ram(struct qmp_source *q, const struct colo_block_spec *spec, struct colo_error *err)
-{
-	struct stat st;
-	void *at;
-
-	/* O_NONBLOCK: a pipe of that name must not make us wait */
-	q->ram_fd = open(spec->guest_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (q->ram_fd < 0)
-		return colo_error_set(err,
-			"block %s: cannot open %s, the file QEMU keeps its guest's memory in: %s",
-			spec->name, spec->guest_path, strerror(errno));
-	if (fstat(q->ram_fd, &st) != 0 || !S_ISREG(st.st_mode))
-		return colo_error_set(err,
-			"block %s: %s is not a regular file, which QEMU's "
-			"memory-backend-file needs",
-			spec->name, spec->guest_path);
-	if ((uint64_t)st.st_size < spec->size)
-		return colo_error_set(err,
-			"block %s has %" PRIu64 " bytes but %s only %" PRIu64
-			": size= must be the guest's",
-			spec->name, spec->size, spec->guest_path, (uint64_t)st.st_size);
-	at = mmap(NULL, spec->size, PROT_READ, MAP_SHARED, q->ram_fd, 0);
-	if (at == MAP_FAILED)
-		return colo_error_set(err, "block %s: cannot map %s: %s", spec->name,
-			spec->guest_path, strerror(errno));
-	q->ram = at;
-	q->ram_size = spec->size;
-	return 0;
-}
-
-static int
-check_specs(const struct colo_source *s, struct colo_error *err)
-{
-	if (s->n_specs != 1)
-		return colo_error_set(err,
-			"--source qmp takes exactly one --block, the guest's RAM; %u are given",
-			s->n_specs);
-	if (s->specs[0].guest_path[0] == '\0')
-		return colo_error_set(err,
-			"--source qmp needs guest=FILE in --block %s: the file QEMU maps with "
-			"share=on",
-			s->specs[0].name);
-	if (s->specs[0].size == 0 || s->specs[0].size % COLO_PAGE_SIZE != 0)
-		return colo_error_set(err,
-			"block %s has %" PRIu64 " bytes: a multiple of %u is accepted",
-			s->specs[0].name, s->specs[0].size, COLO_PAGE_SIZE);
-	return 0;
-}
-
-/* Connect, and see that the guest and its memory are what we were told. */
-static int
-meet_qemu(struct qmp_source *q, const struct colo_block_spec *spec, struct colo_error *err)
-{
-	uint64_t deadline = colo_deadline(START_MS);
-	char status[COLO_QMP_STATUS_MAX];
-	bool running;
-
-	if (colo_qmp_open(&q->qmp, q->path, COLO_NO_ABORT, deadline, err) != COLO_OUTCOME_OK ||
-		colo_qmp_status(&q->qmp, deadline, status, &running, err) != COLO_OUTCOME_OK)
-		return -1;
-	if (strcmp(status, "inmigrate") == 0)
-		return colo_error_set(err,
-			"QEMU at %s waits for an incoming migration; a guest can be protected once "
-			"it runs",
-			q->path);
-	return colo_memory_backend_check(
-		&q->qmp, spec->guest_path, spec->name, spec->size, deadline, err);
-}
-
-/* Our copy of the guest's memory, and the device state's block behind it. */
-static int
-add_blocks(struct colo_source *s, struct colo_error *err)
-{
-	struct colo_block_spec copy = s->specs[0];
-	struct colo_block_spec device = {
-		.name = COLO_DEVICE_BLOCK_NAME, .size = s->device_block_size};
-
-	copy.guest_path[0] = '\0';
-	if (colo_blocks_add_primary(s->blocks, &copy, err) != 0)
-		return -1;
-	return colo_blocks_add_primary(s->blocks, &device, err);
-}
-
-/* @param copy_is_new  false: the blocks are there from an earlier start */
-static int
-prepare_blocks(struct colo_source *s, bool *copy_is_new, struct colo_error *err)
-{
-	*copy_is_new = s->blocks->n == 0;
-	if (*copy_is_new)
-		return add_blocks(s, err);
-	if (s->blocks->n != 2 || strcmp(s->blocks->block[0].name, s->specs[0].name) != 0 ||
-		s->blocks->block[0].size != s->specs[0].size)
-		return colo_error_set(err,
-			"--source qmp cannot use the blocks that are there: they are not %s and "
-			"the device state's",
-			s->specs[0].name);
-	return 0;
-}
-
-static int
-make_device_buffer(struct qmp_source *q, struct colo_error *err)
-{
-	/* one more than fits: a file that fills it is too long */
-	q->device_size = q->source->device_block_size + COLO_SAVEVM_HEADER_SIZE + 1 -
-			 sizeof(struct colo_device_state);
-	q->device = malloc(q->device_size);
-	if (q->device == NULL)
-		return colo_error_set(
-			err, "no memory for %" PRIu64 " bytes of device state", q->device_size);
-	if (colo_private_dir_make(&q->dir, err) != 0)
-		return -1;
-	return colo_private_dir_path(
-		&q->dir, DEVICE_FILE, q->device_file, sizeof(q->device_file), err);
-}
-
 /* Signals are the main lcore's: the thread takes none. */
 static int
 start_thread(struct qmp_source *q, struct colo_error *err)
@@ -614,21 +390,13 @@ static int
 qmp_start(struct colo_source *s, const char *args, struct colo_error *err)
 {
 	struct qmp_source *q = calloc(1, sizeof(*q));
-	bool copy_is_new;
 
 	s->state = q;
 	if (q == NULL)
 		return colo_error_set(err, "no memory for source qmp");
 	q->source = s;
 	q->ram_fd = q->wake_fd = q->qmp.fd = q->collect.fd = -1;
-	if (read_args(q, args, err) != 0 || check_specs(s, err) != 0 ||
-		map_ram(q, &s->specs[0], err) != 0 || meet_qemu(q, &s->specs[0], err) != 0 ||
-		prepare_blocks(s, &copy_is_new, err) != 0)
-		return -1;
-	if (colo_collect_init(
-		    &q->collect, &s->blocks->block[0], q->ram, q->ram_fd, copy_is_new, err) != 0)
-		return -1;
-	if (make_device_buffer(q, err) != 0)
+	if (colo_qmp_source_prepare(q, args, err) != 0)
 		return -1;
 	return start_thread(q, err);
 }
@@ -645,18 +413,7 @@ qmp_stop(struct colo_source *s)
 		(void)eventfd_write(q->wake_fd, 1);
 		pthread_join(q->thread, NULL);
 	}
-	colo_qmp_close(&q->qmp);
-	if (q->wake_fd >= 0)
-		close(q->wake_fd);
-	colo_collect_fini(&q->collect);
-	if (q->ram != NULL)
-		munmap(q->ram, q->ram_size);
-	if (q->ram_fd >= 0)
-		close(q->ram_fd);
-	unlink(q->device_file);
-	colo_private_dir_remove(&q->dir);
-	free(q->device);
-	free(q);
+	colo_qmp_source_free(q);
 	s->state = NULL;
 }
 

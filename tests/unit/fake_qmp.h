@@ -258,7 +258,9 @@ fake_listen(const char *path)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	if (strlen(path) >= sizeof(address.sun_path))
+		abort();
+	strcpy(address.sun_path, path);
 	unlink(path);
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 4) != 0)
 		abort();
