@@ -102,8 +102,10 @@ colo_eal_start(int n_eal, char **argv, struct colo_error *err)
 		rc = rte_eal_init(n_eal, argv);
 	if (rc < 0)
 		return colo_error_set(err,
-			"EAL does not start (%s): look at its lines above; enough hugepages are free "
-			"when grep HugePages_Free /proc/meminfo shows at least what -m asks for",
+			"EAL does not start (%s), its lines above say why; where hugepages are the "
+			"matter: as many as -m asks for must be free (HugePages_Free in /proc/meminfo), "
+			"and without --in-memory a hugetlbfs must be mounted (mount -t hugetlbfs nodev "
+			"/dev/hugepages)",
 			rte_strerror(rte_errno));
 	return 0;
 }

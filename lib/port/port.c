@@ -138,7 +138,9 @@ configure(struct colo_port *p, const struct rte_eth_dev_info *info, struct colo_
 	} else {
 		p->rss_offloads = 0;
 	}
-	conf.rxmode.mtu = RTE_MIN(p->mtu, info->max_mtu ? info->max_mtu : UINT16_MAX);
+	/* net_memif and net_af_packet name 1518 bytes as their limit and carry more */
+	if (p->mtu + RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN <= info->max_rx_pktlen)
+		conf.rxmode.mtu = p->mtu;
 	if (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
 		conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	if (info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER && p->mtu > RTE_ETHER_MTU)
