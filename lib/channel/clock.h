@@ -7,14 +7,19 @@
 
 #include <rte_cycles.h>
 
+static inline uint64_t
+colo_tsc_us(uint64_t tsc)
+{
+	uint64_t hz = rte_get_tsc_hz();
+
+	return tsc / hz * 1000000 + tsc % hz * 1000000 / hz;
+}
+
 /** Monotonic; the same on all cores of a host (invariant TSC), unrelated between hosts. */
 static inline uint64_t
 colo_now_us(void)
 {
-	uint64_t hz = rte_get_tsc_hz();
-	uint64_t tsc = rte_rdtsc();
-
-	return tsc / hz * 1000000 + tsc % hz * 1000000 / hz;
+	return colo_tsc_us(rte_rdtsc());
 }
 
 #endif

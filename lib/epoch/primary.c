@@ -161,6 +161,19 @@ abort_session(struct colo_primary *p, const char *why)
 	return leave_unprotected(p, why);
 }
 
+/* From when on the guest stands still, by the source's own word. */
+static void
+note_paused(struct colo_primary *p)
+{
+	uint64_t tsc = atomic_load_explicit(&p->source->paused_tsc, memory_order_relaxed);
+
+	if (p->state != COLO_PRIMARY_COLLECTING || p->hold_until_us != 0 || tsc == 0 ||
+		!p->guest_paused)
+		return;
+	p->pause_us = colo_tsc_us(tsc);
+	p->hold_until_us = p->pause_us + p->config.hold_ms * 1000ull;
+}
+
 /* ---- actions ---- */
 
 static enum colo_primary_state
@@ -381,7 +394,7 @@ on_due(struct colo_primary *p)
 	if (checkpoint) {
 		p->checkpoint_wanted = false;
 		p->guest_paused = true;
-		p->hold_until_us = p->now_us + p->config.hold_ms * 1000ull;
+		atomic_store_explicit(&p->source->paused_tsc, 0, memory_order_relaxed);
 		p->due_us = p->now_us + p->config.interval_ms * 1000ull;
 	}
 	p->source->ops->request(p->source, checkpoint ? COLO_SOURCE_PAUSE : COLO_SOURCE_ROUND);
@@ -409,6 +422,7 @@ fill_outbox(struct colo_primary *p)
 static enum colo_primary_state
 on_collected(struct colo_primary *p)
 {
+	note_paused(p);
 	fill_outbox(p);
 	memset(&p->report, 0, sizeof(p->report));
 	p->report.epoch = p->epoch;
@@ -857,6 +871,7 @@ poll_limits(struct colo_primary *p)
 	uint64_t stall_us = RTE_MAX(p->config.peer_timeout_ms, p->config.hold_ms) * 1000ull;
 
 	note_acked(p);
+	note_paused(p);
 	if (p->hold_until_us != 0 && p->now_us >= p->hold_until_us)
 		dispatch(p, EV_HOLD);
 	else if (p->now_us >= p->acked_us + stall_us)

@@ -16,6 +16,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
+
 #include "device_state.h"
 #include "guardian.h"
 #include "migration_stream.h"
@@ -68,6 +70,7 @@ stop_guest(struct qmp_source *q, uint64_t deadline, struct colo_error *err)
 	/* before it is sent: a `stop` without an answer may still be carried out */
 	q->stopped_by_us = true;
 	colo_guardian_note(q->source->guardian, true);
+	atomic_store_explicit(&q->source->paused_tsc, rte_rdtsc(), memory_order_relaxed);
 	return colo_qmp_command(&q->qmp, "stop", NULL, deadline, NULL, err);
 }
 

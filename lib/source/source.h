@@ -79,6 +79,12 @@ struct colo_source {
 	uint64_t device_block_size; /**< the source adds that block last, after all others */
 	int guardian;		    /**< handle of colo_guardian_start(), <= 0: none; qmp only */
 	struct colo_error error;    /**< valid when poll() says FAILED or GONE */
+	/**
+	 * Time-stamp counter when the guest last stood still; cleared by the control core before it
+	 * requests PAUSE, set by the source just before it stops the guest. What the guest still did
+	 * between request and stop is no part of its pause.
+	 */
+	_Atomic uint64_t paused_tsc;
 	void *state;		    /**< the source's own */
 };
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_cycles.h>
+
 #include "device_state.h"
 #include "source.h"
 #include "synthetic_pages.h"
@@ -118,6 +120,8 @@ carry_out(struct synthetic *g, enum colo_source_request request)
 	if (request == COLO_SOURCE_RESUME)
 		return COLO_SOURCE_DONE;
 	publish(g);
+	if (request == COLO_SOURCE_PAUSE)
+		atomic_store_explicit(&g->source->paused_tsc, rte_rdtsc(), memory_order_relaxed);
 	if (request == COLO_SOURCE_PAUSE && store_device_state(g) != 0)
 		return COLO_SOURCE_FAILED;
 	return COLO_SOURCE_DONE;
