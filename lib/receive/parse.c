@@ -94,7 +94,21 @@ colo_parse_records(const struct colo_blocks *blocks, uint32_t part_size,
 	return payload == p->frame.length ? COLO_FRAME_OK : COLO_drop_length;
 }
 
-/* A page that came already in this epoch, in another packet of this channel. */
+static bool
+is_recorded(const struct colo_receiver *r, const struct colo_parsed_record *rec)
+{
+	const struct colo_dirty *d = &r->end->blocks->block[rec->block].recorded[r->id];
+
+	for (uint32_t page = rec->page; page < rec->page + rec->count; page++)
+		if (colo_dirty_get(d, page))
+			return true;
+	return false;
+}
+
+/*
+ * A page that came already in this epoch, in another packet of this channel. Of parts, and of zero
+ * pages that cost nothing, the bitmap cannot tell; the digest does, at the end of the epoch.
+ */
 static bool
 came_twice(const struct colo_receiver *r, const struct colo_page_packet *p)
 {
@@ -104,8 +118,7 @@ came_twice(const struct colo_receiver *r, const struct colo_page_packet *p)
 		const struct colo_parsed_record *rec = &p->record[i];
 		bool whole = rec->kind != COLO_RECORD_RAW || rec->length == COLO_PAGE_SIZE;
 
-		if (whole && colo_dirty_get(&r->end->blocks->block[rec->block].recorded[r->id],
-				     rec->page))
+		if (whole && is_recorded(r, rec))
 			return true;
 	}
 	return false;
@@ -133,9 +146,9 @@ check_slot(struct colo_receiver *r, struct colo_page_packet *p)
 static bool
 to_control(struct colo_receiver *r, struct rte_mbuf *m)
 {
-	rte_mbuf_refcnt_update(m, 1); /* the burst frees its own reference */
+	rte_pktmbuf_refcnt_update(m, 1); /* of all segments; the burst frees its own */
 	if (rte_ring_enqueue(r->end->lane.rx, m) != 0) {
-		rte_mbuf_refcnt_update(m, -1);
+		rte_pktmbuf_refcnt_update(m, -1);
 		return false;
 	}
 	return true;

@@ -30,10 +30,10 @@ take(struct colo_sender *s, struct rte_mbuf *m)
 		return why;
 	if (f.type == COLO_FRAME_FEEDBACK)
 		return take_feedback(s, &f);
-	rte_mbuf_refcnt_update(m, 1); /* the burst frees its own reference */
+	rte_pktmbuf_refcnt_update(m, 1); /* of all segments; the burst frees its own */
 	if (rte_ring_enqueue(s->end->lane.rx, m) == 0)
 		return COLO_rx_control;
-	rte_mbuf_refcnt_update(m, -1);
+	rte_pktmbuf_refcnt_update(m, -1);
 	return COLO_drop_handover_full;
 }
 
