@@ -320,52 +320,6 @@ colo_check_standby(const char *text, struct colo_error *err)
 	return rc;
 }
 
-static int
-set_drop(void *target, const char *value)
-{
-	struct colo_fault *f = target;
-
-	return colo_parse_percent(value, 100, &f->drop);
-}
-
-static int
-set_dup(void *target, const char *value)
-{
-	struct colo_fault *f = target;
-
-	return colo_parse_percent(value, 100, &f->dup);
-}
-
-static int
-set_reorder(void *target, const char *value)
-{
-	struct colo_fault *f = target;
-
-	return colo_parse_percent(value, 100, &f->reorder);
-}
-
-static int
-set_seed(void *target, const char *value)
-{
-	struct colo_fault *f = target;
-
-	return colo_parse_digits(value, &f->seed);
-}
-
-static const struct colo_key fault_keys[] = {
-	{"drop", set_drop, "a percentage from 0 to 100"},
-	{"dup", set_dup, "a percentage from 0 to 100"},
-	{"reorder", set_reorder, "a percentage from 0 to 100"},
-	{"seed", set_seed, "a number"},
-};
-
-int
-colo_parse_fault(const char *text, struct colo_fault *fault, struct colo_error *err)
-{
-	memset(fault, 0, sizeof(*fault));
-	return colo_keys_parse("--fault", text, fault_keys, RTE_DIM(fault_keys), fault, err);
-}
-
 int
 colo_check_source(const char *text, struct colo_error *err)
 {

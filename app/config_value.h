@@ -43,16 +43,6 @@ int colo_parse_block(const char *text, struct colo_block_spec *spec, struct colo
 /** "unix:PATH[,incoming=PATH]". @return 0 or -1 with @p err. */
 int colo_check_standby(const char *text, struct colo_error *err);
 
-/** What --fault says; parts of a million of received frames. */
-struct colo_fault {
-	uint32_t drop, dup, reorder;
-	uint64_t seed;
-};
-
-/** "drop=P,dup=P,reorder=P,seed=N", P in percent; what is not given is 0. @return 0 or -1 with @p
- * err. */
-int colo_parse_fault(const char *text, struct colo_fault *fault, struct colo_error *err);
-
 /** "NAME[,args]" of a source that this program has. @return 0 or -1 with @p err. */
 int colo_check_source(const char *text, struct colo_error *err);
 

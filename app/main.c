@@ -17,6 +17,7 @@
 #include "control_core.h"
 #include "eal.h"
 #include "ends.h"
+#include "fault.h"
 #include "guardian.h"
 #include "help.h"
 #include "log.h"
@@ -35,6 +36,7 @@ struct colo_app {
 	struct colo_primary_end primary;
 	struct colo_secondary_end secondary;
 	bool primary_on, secondary_on;
+	struct colo_fault fault[2]; /* of the primary's port, of the secondary's */
 	struct colo_poll_core poll_core[COLO_MAX_CHANNELS * 2];
 	unsigned int n_poll_cores;
 	struct colo_control control;
@@ -162,6 +164,25 @@ assign_poll_cores(struct colo_app *app)
 }
 
 static int
+install_faults(struct colo_app *app, struct colo_error *err)
+{
+	struct colo_fault_config config;
+
+	if (app->config.fault[0] == '\0')
+		return 0;
+	if (colo_fault_parse(app->config.fault, &config, err) != 0)
+		return -1;
+	COLO_LOG(WARNING, "--fault %s: frames are damaged on purpose", app->config.fault);
+	if (app->primary_on && colo_fault_install(&app->fault[0], app->primary.port.id,
+				       app->config.channels, &config, err) != 0)
+		return -1;
+	if (app->secondary_on && colo_fault_install(&app->fault[1], app->secondary.port.id,
+					 app->config.channels, &config, err) != 0)
+		return -1;
+	return 0;
+}
+
+static int
 start_control(struct colo_app *app, struct colo_error *err)
 {
 	struct colo_control *c = &app->control;
@@ -210,7 +231,8 @@ boot(struct colo_app *app, int n_eal, char **argv, struct colo_error *err)
 	colo_page_init(NULL);
 	COLO_LOG(NOTICE, "page operations: %s", colo_page.name);
 	if (colo_eal_lcores(&app->lcores, app->config.channels, err) != 0 ||
-		colo_control_init(&app->control, err) != 0 || start_ends(app, err) != 0)
+		colo_control_init(&app->control, err) != 0 || start_ends(app, err) != 0 ||
+		install_faults(app, err) != 0)
 		return -1;
 	assign_poll_cores(app);
 	if (start_control(app, err) != 0)
@@ -272,6 +294,9 @@ shut_down(struct colo_app *app)
 	colo_telemetry_stop();
 	colo_console_stop(&app->console);
 	colo_report_close(&app->report, app->n_poll_cores > 0 ? &app->control : NULL);
+	/* what they hold may be the other end's: both before either end frees its frames */
+	for (unsigned int i = 0; i < RTE_DIM(app->fault); i++)
+		colo_fault_remove(&app->fault[i]);
 	if (app->primary_on)
 		colo_primary_end_stop(&app->primary);
 	if (app->secondary_on)

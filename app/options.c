@@ -8,6 +8,7 @@
 #include <rte_config.h>
 
 #include "config_value.h"
+#include "fault.h"
 #include "options.h"
 #include "wire.h"
 
@@ -178,9 +179,9 @@ show_ip(const struct colo_config *c, const char *name, FILE *f)
 static int
 check_fault(const char *text, struct colo_error *err)
 {
-	struct colo_fault fault;
+	struct colo_fault_config fault;
 
-	return colo_parse_fault(text, &fault, err);
+	return colo_fault_parse(text, &fault, err);
 }
 
 static int
@@ -291,7 +292,7 @@ const struct colo_option colo_options[] = {
 		.choices = switch_names,
 		.help = "transmit from guest memory where the driver can"},
 	CHOICE("idle", idle, idle_names, "spin always, or sleep when there is nothing to do"),
-	TEXT("fault", "drop=P,dup=P,reorder=P,seed=N", fault, check_fault,
+	TEXT("fault", "drop=P,dup=P,reorder=P,flip=P,seed=N", fault, check_fault,
 		"for tests: percent of received frames to harm"),
 	HEADING("Operator"),
 	FLAG("interactive", 'i', interactive, "prompt; waits for `start` unless --auto-start"),
