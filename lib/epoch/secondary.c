@@ -728,6 +728,10 @@ poll_session(struct colo_secondary *s)
 	case COLO_SESSION_BYE:
 		dispatch(s, EV_BYE);
 		break;
+	case COLO_SESSION_DROPPED:
+		/* it never was the primary: nothing here changes for it */
+		colo_notify_text(s->notify, true, "%s", colo_session_reason(s->session));
+		break;
 	default:
 		dispatch(s, EV_LOST);
 	}
