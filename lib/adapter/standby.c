@@ -275,6 +275,8 @@ await_guest(struct standby *s, uint64_t deadline, struct colo_error *err)
 			return got;
 		if (colo_deadline_left(deadline) == 0)
 			break;
+		if (s->qmp.resumes > 0) /* the event came between two answers */
+			return COLO_OUTCOME_OK;
 		/* an event, most likely RESUME, ends the wait early */
 		got = colo_wait_fd(s->qmp.fd, POLLIN, s->wake_fd, colo_deadline(LOOK_MS));
 		if (got == COLO_OUTCOME_OK)

@@ -38,9 +38,9 @@ struct fake_qmp {
 	pthread_t thread;
 	_Atomic bool quit, drop; /* drop: close the connection now */
 
-	const char *greeting; /* NULL: says nothing */
-	const char *status;   /* while it does not run */
-	const char *memdev;   /* answer to query-memdev */
+	_Atomic(const char *) greeting; /* NULL: says nothing */
+	const char *status;		/* while it does not run */
+	const char *memdev;		/* answer to query-memdev */
 	const char *mem_path;
 	const char *device; /* [device_length] what xen-save-devices-state writes */
 	size_t device_length;
