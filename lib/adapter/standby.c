@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "adapter.h"
@@ -213,9 +212,7 @@ send_stream(struct standby *s, const char *machine, uint64_t deadline, struct co
 		got = send_part(s, fd, device, length, deadline, err);
 	if (got == COLO_OUTCOME_OK)
 		got = send_part(s, fd, tail, sizeof(tail), deadline, err);
-	/* with the socket half open the standby would wait for ever */
-	shutdown(fd, SHUT_WR);
-	close(fd);
+	close(fd); /* while it is open the standby waits for more */
 	return got;
 }
 

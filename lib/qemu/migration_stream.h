@@ -3,7 +3,7 @@
  * @file
  * The migration stream that a standby QEMU is given at failover: blocks are listed, none of their
  * pages is sent (they are in memory that the standby maps), then the device state. Written as
- * head, the device sections verbatim, tail; then the sender half-closes.
+ * head, the device sections verbatim, tail; then the sender closes.
  *
  *     head    "QEVM" be32 3
  *             07 be32 length, machine name                     configuration

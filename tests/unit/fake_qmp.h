@@ -149,6 +149,21 @@ fake_obey(struct fake_qmp *f, const char *command, const struct colo_json *argum
 	return text;
 }
 
+/* Events faster than anybody reads them. @return false: close. */
+static inline bool
+fake_flood(struct fake_qmp *f, int fd)
+{
+	static const char event[] = "{\"event\":\"NOISE\"}\r\n";
+	static char burst[2000 * (sizeof(event) - 1)];
+
+	for (size_t i = 0; i < sizeof(burst); i += sizeof(event) - 1)
+		memcpy(burst + i, event, sizeof(event) - 1);
+	while (!f->quit)
+		if (send(fd, burst, sizeof(burst), MSG_NOSIGNAL) < 0)
+			break;
+	return false;
+}
+
 /* @return false: close. */
 static inline bool
 fake_misbehave(struct fake_qmp *f, int fd, const char *how)
@@ -157,12 +172,8 @@ fake_misbehave(struct fake_qmp *f, int fd, const char *how)
 		return false;
 	if (strcmp(how, "!garbage") == 0)
 		fake_send(fd, "what do you mean?\r\n");
-	while (strcmp(how, "!flood") == 0 && !f->quit) {
-		static const char event[] = "{\"event\":\"NOISE\"}\r\n";
-
-		if (send(fd, event, sizeof(event) - 1, MSG_NOSIGNAL) < 0)
-			return false;
-	}
+	if (strcmp(how, "!flood") == 0)
+		return fake_flood(f, fd);
 	return true;
 }
 
