@@ -15,7 +15,7 @@ class WaitError(Exception):
     """What was waited for did not come; says what the process printed last."""
 
 
-def _die_with_parent():
+def die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -29,7 +29,7 @@ class Process:
         with open(log, "wb") as output:
             self.popen = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=output,
                                           stderr=subprocess.STDOUT, start_new_session=True,
-                                          preexec_fn=_die_with_parent, **kwargs)
+                                          preexec_fn=die_with_parent, **kwargs)
         self.pid = self.popen.pid
 
     def output(self):
