@@ -42,10 +42,14 @@ class Run:
         self._closers.append(closer)
 
     def start(self, name, command, **kwargs):
-        """Any process. Its output goes to NAME.log in the run's folder."""
-        process = Process(name, command, self.dir / f"{name}.log", **kwargs)
-        self.keep(process.kill)
+        """Any process. Its output goes to NAME.log in the run's folder, where its files go, too."""
+        process = Process(name, command, self.dir / f"{name}.log", env=self.environment(), **kwargs)
+        self.keep(lambda: process.stop(5))
         return process
+
+    def environment(self):
+        """What a process is started with: its temporary files are the run's."""
+        return {**os.environ, "TMPDIR": str(self.dir)}
 
     def program(self, name, eal, options, namespace=None):
         """dpdk-colo, the built one."""
