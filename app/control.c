@@ -221,15 +221,18 @@ colo_control_init(struct colo_control *c, struct colo_error *err)
 {
 	c->requests = rte_ring_create_elem("colo_requests", sizeof(struct colo_request),
 		COLO_REQUEST_RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
-	c->events = rte_ring_create_elem("colo_events", sizeof(struct colo_event),
-		COLO_EVENT_RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	c->events = rte_ring_create_elem("colo_events", sizeof(struct colo_event), COLO_EVENT_RING,
+		SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	if (c->requests == NULL || c->events == NULL)
 		return colo_error_set(err, "no memory for rings (%s): give EAL more with -m MB",
 			rte_strerror(rte_errno));
 	rte_seqlock_init(&c->view[0].lock);
 	rte_seqlock_init(&c->view[1].lock);
-	c->notify = (struct colo_notify){.context = c, .text = notify_text,
-		.progress = notify_progress, .epoch = notify_epoch, .end = notify_end};
+	c->notify = (struct colo_notify){.context = c,
+		.text = notify_text,
+		.progress = notify_progress,
+		.epoch = notify_epoch,
+		.end = notify_end};
 	return 0;
 }
 
@@ -252,16 +255,16 @@ check_role(const struct colo_control *c, const struct colo_request *r, struct co
 		return 0;
 	default:
 		if (!c->has_primary)
-			return colo_error_set(err,
-				"only a primary does that; a secondary takes: failover, verify by its "
-				"primary, show, quit");
+			return colo_error_set(err, "only a primary does that; a secondary takes: "
+						   "failover, verify by its "
+						   "primary, show, quit");
 		return 0;
 	}
 }
 
 int
-colo_control_post(struct colo_control *c, const struct colo_request *request,
-	struct colo_error *err)
+colo_control_post(
+	struct colo_control *c, const struct colo_request *request, struct colo_error *err)
 {
 	if (check_role(c, request, err) != 0)
 		return -1;

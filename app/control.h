@@ -38,8 +38,8 @@ struct colo_request {
  * Main lcore. The outcome comes as an event.
  * @return 0, or -1 with @p err when the role does not take such a request or the ring is full.
  */
-int colo_control_post(struct colo_control *c, const struct colo_request *request,
-	struct colo_error *err);
+int colo_control_post(
+	struct colo_control *c, const struct colo_request *request, struct colo_error *err);
 
 enum colo_event_kind {
 	COLO_EVENT_TEXT = 1, /**< a line for the operator; `warning` says how loud */
@@ -65,14 +65,14 @@ struct colo_view {
 	bool present;
 	const char *state; /**< name of the epoch state machine's state */
 	uint32_t session;
-	uint32_t epoch;		   /**< in progress, or the last */
-	uint32_t committed;	   /**< last committed, 0: none */
-	uint64_t checkpoints;	   /**< committed in this session */
-	uint64_t aborted;	   /**< epochs undone since start */
-	uint64_t full_copies;	   /**< since start */
-	uint64_t sessions;	   /**< since start */
-	uint32_t interval_ms;	   /**< primary */
-	enum colo_codec codec;	   /**< primary */
+	uint32_t epoch;	       /**< in progress, or the last */
+	uint32_t committed;    /**< last committed, 0: none */
+	uint64_t checkpoints;  /**< committed in this session */
+	uint64_t aborted;      /**< epochs undone since start */
+	uint64_t full_copies;  /**< since start */
+	uint64_t sessions;     /**< since start */
+	uint32_t interval_ms;  /**< primary */
+	enum colo_codec codec; /**< primary */
 	int zstd_level;
 	struct colo_epoch_report last; /**< epoch 0: none yet */
 };
@@ -83,12 +83,12 @@ void colo_control_view(const struct colo_control *c, bool secondary, struct colo
 struct colo_channel_view {
 	bool present;
 	unsigned int lcore;
-	const char *steering;	 /**< "rss", "flow", "paired" */
+	const char *steering; /**< "rss", "flow", "paired" */
 	uint16_t port, queue;
-	uint16_t local_udp_port; /**< where its frames arrive */
+	uint16_t local_udp_port;		/**< where its frames arrive */
 	uint64_t next_slot, acked_slot, credit; /**< send: */
-	uint64_t cum;		 /**< receive: every slot below is placed */
-	uint32_t srtt_us, rttvar_us; /**< send */
+	uint64_t cum;				/**< receive: every slot below is placed */
+	uint32_t srtt_us, rttvar_us;		/**< send */
 	struct colo_counters counters;
 };
 

@@ -10,9 +10,9 @@
 
 #include "eal.h"
 
-#define HUGEPAGES_DIR	 "/sys/kernel/mm/hugepages"
-#define NO_HUGE_MB	 "1024"
-#define EAL_ARGS_ADDED	 4
+#define HUGEPAGES_DIR  "/sys/kernel/mm/hugepages"
+#define NO_HUGE_MB     "1024"
+#define EAL_ARGS_ADDED 4
 
 int
 colo_eal_split(int argc, char **argv)
@@ -103,8 +103,10 @@ colo_eal_start(int n_eal, char **argv, struct colo_error *err)
 	if (rc < 0)
 		return colo_error_set(err,
 			"EAL does not start (%s), its lines above say why; where hugepages are the "
-			"matter: as many as -m asks for must be free (HugePages_Free in /proc/meminfo), "
-			"and without --in-memory a hugetlbfs must be mounted (mount -t hugetlbfs nodev "
+			"matter: as many as -m asks for must be free (HugePages_Free in "
+			"/proc/meminfo), "
+			"and without --in-memory a hugetlbfs must be mounted (mount -t hugetlbfs "
+			"nodev "
 			"/dev/hugepages)",
 			rte_strerror(rte_errno));
 	return 0;
@@ -117,7 +119,8 @@ colo_eal_lcores(struct colo_lcores *l, unsigned int channels, struct colo_error 
 
 	l->n_poll = 0;
 	l->control = LCORE_ID_ANY;
-	RTE_LCORE_FOREACH_WORKER(lcore) {
+	RTE_LCORE_FOREACH_WORKER(lcore)
+	{
 		if (l->control == LCORE_ID_ANY)
 			l->control = lcore;
 		else

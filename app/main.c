@@ -106,7 +106,8 @@ start_ends(struct colo_app *app, struct colo_error *err)
 	if (c->role != COLO_ROLE_SECONDARY) {
 		app->primary_on = true;
 		app->primary.source.guardian = app->guardian;
-		if (colo_primary_end_start(&app->primary, c, ids[0], &app->control.notify, err) != 0)
+		if (colo_primary_end_start(&app->primary, c, ids[0], &app->control.notify, err) !=
+			0)
 			return -1;
 	}
 	if (c->role == COLO_ROLE_PRIMARY)
@@ -121,15 +122,16 @@ start_ends(struct colo_app *app, struct colo_error *err)
 		memcpy(specs[n].name, app->primary.blocks.block[n].name, sizeof(specs[n].name));
 		specs[n].size = app->primary.blocks.block[n].size;
 	}
-	if (colo_secondary_end_start(&app->secondary, c, specs, n, ids[1], &app->control.notify,
-		    err) != 0)
+	if (colo_secondary_end_start(
+		    &app->secondary, c, specs, n, ids[1], &app->control.notify, err) != 0)
 		return -1;
 	app->primary.primary.peer_blocks = &app->secondary.blocks;
 	app->primary.primary.config.host = "127.0.0.1";
 	app->primary.primary.config.port = colo_session_port(app->secondary.session);
 	/* both ends' addresses would be made from MACs that net_ring leaves alike */
 	app->secondary.secondary.local.ip[15 * (app->secondary.secondary.local.ip_version == 6) +
-		3 * (app->secondary.secondary.local.ip_version == 4)] ^= 1;
+					  3 * (app->secondary.secondary.local.ip_version == 4)] ^=
+		1;
 	return 0;
 }
 
@@ -198,7 +200,8 @@ start_control(struct colo_app *app, struct colo_error *err)
 	c->idler.adaptive = app->config.idle == COLO_IDLE_ADAPTIVE;
 	c->stop = &app->stop;
 	if (colo_report_open(&app->report, &app->config, err) != 0 ||
-		colo_console_start(&app->console, c, &app->config, STDIN_FILENO, stdout, err) != 0 ||
+		colo_console_start(&app->console, c, &app->config, STDIN_FILENO, stdout, err) !=
+			0 ||
 		colo_telemetry_start(c, app->config.channels, err) != 0)
 		return -1;
 	return 0;
@@ -208,10 +211,10 @@ static int
 launch(struct colo_app *app, struct colo_error *err)
 {
 	for (unsigned int i = 0; i < app->n_poll_cores; i++)
-		if (rte_eal_remote_launch(colo_poll_run, &app->poll_core[i],
-			    app->poll_core[i].lcore) != 0)
-			return colo_error_set(err, "lcore %u does not start",
-				app->poll_core[i].lcore);
+		if (rte_eal_remote_launch(
+			    colo_poll_run, &app->poll_core[i], app->poll_core[i].lcore) != 0)
+			return colo_error_set(
+				err, "lcore %u does not start", app->poll_core[i].lcore);
 	if (rte_eal_remote_launch(colo_control_run, &app->control, app->control.lcore) != 0)
 		return colo_error_set(err, "lcore %u does not start", app->control.lcore);
 	return 0;

@@ -2,6 +2,18 @@
 /* The loop of a poll core: its channels, a piece of work, and rest if there was none. */
 #include "poll_core.h"
 
+static bool
+poll_jobs(struct colo_poll_core *c, struct colo_counters *counters)
+{
+	bool worked = false;
+
+	if (c->receive_job != NULL)
+		worked |= colo_job_poll(c->receive_job, counters);
+	if (c->send_job != NULL)
+		worked |= colo_job_poll(c->send_job, counters);
+	return worked;
+}
+
 int
 colo_poll_run(void *arg)
 {
@@ -16,10 +28,10 @@ colo_poll_run(void *arg)
 			worked |= colo_send_poll(c->sender[i]);
 		for (unsigned int i = 0; i < c->n_receivers; i++)
 			worked |= colo_receive_poll(c->receiver[i]);
-		if (c->receive_job != NULL)
-			worked |= colo_job_poll(c->receive_job, counters);
-		if (c->send_job != NULL)
-			worked |= colo_job_poll(c->send_job, counters);
+		if (poll_jobs(c, counters)) {
+			worked = true;
+			colo_idle_share(&c->idler);
+		}
 		colo_idle(&c->idler, worked);
 	}
 	return 0;

@@ -11,53 +11,53 @@
 #include <stdint.h>
 
 /* X(name, help) */
-#define COLO_COUNTERS(X)                                                                           \
-	/* send: page packets */                                                                   \
-	X(tx_packets, "page packets sent, retransmissions included")                               \
-	X(tx_bytes, "bytes of them, Ethernet header included")                                     \
-	X(tx_pages_raw, "pages sent raw")                                                          \
-	X(tx_pages_zero, "pages sent as zero runs")                                                \
-	X(tx_pages_zstd, "pages sent compressed")                                                  \
-	X(tx_resent, "page packets sent again")                                                    \
-	X(tx_lost_packet_threshold, "declared lost: later packets were acknowledged")              \
-	X(tx_lost_time_threshold, "declared lost: not acknowledged in time")                       \
-	X(tx_probes, "probe timeouts")                                                             \
-	X(tx_ring_full, "bursts the driver took only in part")                                     \
-	X(tx_no_mbuf, "no mbuf left")                                                              \
-	X(tx_no_credit, "turns without credit")                                                    \
-	X(rx_feedback, "feedback frames accepted")                                                 \
-	/* receive: every frame ends in exactly one of these */                                    \
-	X(rx_placed, "page packets placed")                                                        \
-	X(rx_control, "control frames handed to the control core")                                 \
-	X(rx_handed_over, "frames of another channel, handed to its poll core")                    \
-	X(rx_duplicate, "page packets placed before")                                              \
-	X(drop_foreign, "not Ethernet/IP/UDP for one of our ports")                                \
-	X(drop_short, "shorter than its headers")                                                  \
-	X(drop_length, "length field does not fit the frame")                                      \
-	X(drop_version, "other protocol version")                                                  \
-	X(drop_type, "unknown frame type, or one that this end does not take")                     \
-	X(drop_session, "of another session")                                                      \
-	X(drop_channel, "no such channel")                                                         \
-	X(drop_epoch, "of an epoch that is not open")                                              \
-	X(drop_window, "slot beyond the credit")                                                   \
-	X(drop_header_crc, "CRC of header and records differs")                                    \
-	X(drop_records, "no records or too many")                                                  \
-	X(drop_block, "no such block")                                                             \
-	X(drop_kind, "unknown record kind")                                                        \
-	X(drop_range, "page beyond the end of its block")                                          \
-	X(drop_geometry, "offset, length or count is not a legal one")                             \
-	X(drop_overlap, "records overlap or do not ascend")                                        \
-	X(drop_twice, "page came already in this epoch")                                           \
-	X(drop_decode, "zstd does not decode to 4096 bytes")                                       \
-	X(drop_content_crc, "CRC of the contents differs")                                         \
-	X(drop_feedback, "feedback that says what cannot be")                                      \
-	X(drop_handover_full, "control core's or other channel's ring is full")                    \
-	/* receive: what else happened */                                                          \
-	X(rx_bytes, "bytes of page packets placed, Ethernet header included")                      \
-	X(rx_pages, "pages placed")                                                                \
-	X(rx_pages_zero, "zero pages among them")                                                  \
-	X(rx_zero_skipped, "zero pages that cost nothing: their memory was never touched")         \
-	X(tx_feedback, "feedback frames sent")                                                     \
+#define COLO_COUNTERS(X)                                                                   \
+	/* send: page packets */                                                           \
+	X(tx_packets, "page packets sent, retransmissions included")                       \
+	X(tx_bytes, "bytes of them, Ethernet header included")                             \
+	X(tx_pages_raw, "pages sent raw")                                                  \
+	X(tx_pages_zero, "pages sent as zero runs")                                        \
+	X(tx_pages_zstd, "pages sent compressed")                                          \
+	X(tx_resent, "page packets sent again")                                            \
+	X(tx_lost_packet_threshold, "declared lost: later packets were acknowledged")      \
+	X(tx_lost_time_threshold, "declared lost: not acknowledged in time")               \
+	X(tx_probes, "probe timeouts")                                                     \
+	X(tx_ring_full, "bursts the driver took only in part")                             \
+	X(tx_no_mbuf, "no mbuf left")                                                      \
+	X(tx_no_credit, "turns without credit")                                            \
+	X(rx_feedback, "feedback frames accepted")                                         \
+	/* receive: every frame ends in exactly one of these */                            \
+	X(rx_placed, "page packets placed")                                                \
+	X(rx_control, "control frames handed to the control core")                         \
+	X(rx_handed_over, "frames of another channel, handed to its poll core")            \
+	X(rx_duplicate, "page packets placed before")                                      \
+	X(drop_foreign, "not Ethernet/IP/UDP for one of our ports")                        \
+	X(drop_short, "shorter than its headers")                                          \
+	X(drop_length, "length field does not fit the frame")                              \
+	X(drop_version, "other protocol version")                                          \
+	X(drop_type, "unknown frame type, or one that this end does not take")             \
+	X(drop_session, "of another session")                                              \
+	X(drop_channel, "no such channel")                                                 \
+	X(drop_epoch, "of an epoch that is not open")                                      \
+	X(drop_window, "slot beyond the credit")                                           \
+	X(drop_header_crc, "CRC of header and records differs")                            \
+	X(drop_records, "no records or too many")                                          \
+	X(drop_block, "no such block")                                                     \
+	X(drop_kind, "unknown record kind")                                                \
+	X(drop_range, "page beyond the end of its block")                                  \
+	X(drop_geometry, "offset, length or count is not a legal one")                     \
+	X(drop_overlap, "records overlap or do not ascend")                                \
+	X(drop_twice, "page came already in this epoch")                                   \
+	X(drop_decode, "zstd does not decode to 4096 bytes")                               \
+	X(drop_content_crc, "CRC of the contents differs")                                 \
+	X(drop_feedback, "feedback that says what cannot be")                              \
+	X(drop_handover_full, "control core's or other channel's ring is full")            \
+	/* receive: what else happened */                                                  \
+	X(rx_bytes, "bytes of page packets placed, Ethernet header included")              \
+	X(rx_pages, "pages placed")                                                        \
+	X(rx_pages_zero, "zero pages among them")                                          \
+	X(rx_zero_skipped, "zero pages that cost nothing: their memory was never touched") \
+	X(tx_feedback, "feedback frames sent")                                             \
 	X(flush_pages, "pages flushed by this poll core")
 
 enum colo_counter {

@@ -51,7 +51,7 @@ static inline bool
 colo_gate_arrived(struct colo_gate *g, struct colo_gate_seat *s)
 {
 	return atomic_load_explicit(&s->at, memory_order_acquire) ==
-		atomic_load_explicit(&g->wanted, memory_order_relaxed);
+	       atomic_load_explicit(&g->wanted, memory_order_relaxed);
 }
 
 #endif

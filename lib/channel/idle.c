@@ -30,3 +30,10 @@ colo_idle(struct colo_idler *idler, bool worked)
 	else if (idler->turns >= SPIN_TURNS)
 		sched_yield();
 }
+
+void
+colo_idle_share(struct colo_idler *idler)
+{
+	if (idler->adaptive)
+		sched_yield();
+}

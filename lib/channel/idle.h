@@ -19,4 +19,10 @@ struct colo_idler {
 /** Call at the end of each turn. */
 void colo_idle(struct colo_idler *idler, bool worked);
 
+/**
+ * Call after a piece of a job: where cores are shared, the control core may be waiting for this
+ * one to tell the peer of a commit, while the job behind it can wait.
+ */
+void colo_idle_share(struct colo_idler *idler);
+
 #endif

@@ -28,8 +28,8 @@ send_frame(struct colo_lane_rings *rings, struct rte_mempool *pool,
 	}
 	colo_frame_write_outer(t, start, fields.length);
 	memcpy(start + t->length + sizeof(struct colo_header), body, length);
-	colo_frame_write_header(t, (struct colo_header *)(start + t->length), &fields,
-		fields.length);
+	colo_frame_write_header(
+		t, (struct colo_header *)(start + t->length), &fields, fields.length);
 	if (rte_ring_enqueue(rings->tx, m) != 0)
 		rte_pktmbuf_free(m);
 }
@@ -55,8 +55,8 @@ send_request(struct colo_lane *l, uint64_t now_us)
 }
 
 void
-colo_lane_ask(struct colo_lane *l, struct colo_control_request *request, uint16_t length,
-	uint64_t now_us)
+colo_lane_ask(
+	struct colo_lane *l, struct colo_control_request *request, uint16_t length, uint64_t now_us)
 {
 	if (++l->sequence == 0)
 		l->sequence = 1;
@@ -88,8 +88,8 @@ colo_lane_timer(struct colo_lane *l, uint64_t now_us)
 }
 
 bool
-colo_lane_answer(struct colo_lane *l, const struct colo_frame *f,
-	struct colo_control_reply *reply, uint64_t now_us)
+colo_lane_answer(struct colo_lane *l, const struct colo_frame *f, struct colo_control_reply *reply,
+	uint64_t now_us)
 {
 	const struct colo_control_reply *wire =
 		(const struct colo_control_reply *)(f->head + sizeof(struct colo_header));
@@ -104,7 +104,8 @@ colo_lane_answer(struct colo_lane *l, const struct colo_frame *f,
 	l->waiting = false;
 	if (l->tries == 1) { /* Karn: no sample from what was asked twice */
 		l->rttvar_us = (3 * l->rttvar_us +
-				       (rtt > l->srtt_us ? rtt - l->srtt_us : l->srtt_us - rtt)) / 4;
+				       (rtt > l->srtt_us ? rtt - l->srtt_us : l->srtt_us - rtt)) /
+			       4;
 		l->srtt_us = (7 * l->srtt_us + rtt) / 8;
 	}
 	*reply = *wire;

@@ -18,7 +18,7 @@
 #include "window.h"
 
 #define COLO_LANE_RING 256u /**< frames; more are dropped and counted, and asked for again */
-#define COLO_LANE_MAX                                                                              \
+#define COLO_LANE_MAX \
 	(sizeof(struct colo_control_request) + COLO_MAX_CHANNELS * sizeof(struct colo_channel_end))
 
 /** Between the control core and the poll cores of one end. Made at start. */
@@ -66,8 +66,8 @@ struct colo_lane_server {
 	struct rte_mempool *pool;
 	struct colo_frame_template template;
 	uint64_t next_packet;
-	uint32_t sequence;    /**< last request taken */
-	bool answered;	      /**< ... and answered: `reply` is sent again if it is asked again */
+	uint32_t sequence; /**< last request taken */
+	bool answered;	   /**< ... and answered: `reply` is sent again if it is asked again */
 	struct colo_control_reply reply;
 	uint64_t asked_again; /**< counted */
 };
@@ -76,8 +76,8 @@ void colo_lane_server_init(struct colo_lane_server *l, struct colo_lane_rings *r
 	struct rte_mempool *pool, const struct colo_frame_template *t);
 
 /** @return the request if it is a new and well-formed one, NULL if not. */
-const struct colo_control_request *colo_lane_server_take(struct colo_lane_server *l,
-	const struct colo_frame *f);
+const struct colo_control_request *colo_lane_server_take(
+	struct colo_lane_server *l, const struct colo_frame *f);
 
 /** Answer the last request taken; @p reply in host byte order, sequence is filled in. */
 void colo_lane_server_answer(struct colo_lane_server *l, const struct colo_control_reply *reply);

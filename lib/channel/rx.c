@@ -13,7 +13,7 @@ channel_of(const struct colo_rx *rx, struct rte_mbuf *m)
 {
 	const struct colo_frame_filter *f = rx->filter;
 	uint32_t at = COLO_ETHER_LEN - sizeof(struct rte_udp_hdr) +
-		(f->local.ip_version == 6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN);
+		      (f->local.ip_version == 6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN);
 	const struct rte_udp_hdr *udp;
 
 	if (!rx->session || rte_pktmbuf_data_len(m) < at + sizeof(*udp))
@@ -47,8 +47,8 @@ colo_rx_burst(struct colo_rx *rx, struct rte_mbuf **frames, bool *worked)
 	struct rte_mbuf *burst[COLO_BURST];
 	uint16_t n, kept;
 
-	kept = rte_ring_dequeue_burst(rx->handover[rx->channel], (void **)frames, COLO_BURST / 2,
-		NULL);
+	kept = rte_ring_dequeue_burst(
+		rx->handover[rx->channel], (void **)frames, COLO_BURST / 2, NULL);
 	n = rte_eth_rx_burst(rx->port_id, rx->queue, burst, COLO_BURST - kept);
 	*worked = n > 0 || kept > 0;
 	for (uint16_t i = 0; i < n; i++)

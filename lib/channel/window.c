@@ -22,7 +22,7 @@ colo_receive_window_slot(const struct colo_receive_window *w, uint32_t low)
 {
 	int32_t distance = (int32_t)(low - (uint32_t)w->cum);
 
-	if (distance < 0 && (uint64_t)-(int64_t)distance > w->cum)
+	if (distance < 0 && (uint64_t) - (int64_t)distance > w->cum)
 		return w->cum + (uint32_t)distance;
 	return w->cum + distance;
 }
@@ -71,8 +71,8 @@ colo_receive_window_packet(struct colo_receive_window *w, uint64_t packet_number
 }
 
 uint32_t
-colo_receive_window_feedback(const struct colo_receive_window *w, uint64_t now_us,
-	struct colo_feedback *f)
+colo_receive_window_feedback(
+	const struct colo_receive_window *w, uint64_t now_us, struct colo_feedback *f)
 {
 	uint32_t n_words = (w->highest - w->cum + 63) / 64;
 
@@ -270,8 +270,8 @@ ack_reported(struct colo_send_window *w, const struct colo_feedback *f)
 }
 
 bool
-colo_send_window_feedback(struct colo_send_window *w, const struct colo_feedback *f,
-	uint32_t length, uint64_t now_us)
+colo_send_window_feedback(
+	struct colo_send_window *w, const struct colo_feedback *f, uint32_t length, uint64_t now_us)
 {
 	uint64_t largest = rte_be_to_cpu_64(f->largest_packet);
 	uint64_t credit = rte_be_to_cpu_64(f->credit);
@@ -306,8 +306,8 @@ colo_send_window_all_acked(struct colo_send_window *w, uint64_t now_us)
 uint64_t
 colo_send_window_pto_us(const struct colo_send_window *w)
 {
-	uint64_t pto = w->srtt_us + RTE_MAX(4 * w->rttvar_us, COLO_GRANULARITY_US) +
-		COLO_MAX_ACK_DELAY_US;
+	uint64_t pto =
+		w->srtt_us + RTE_MAX(4 * w->rttvar_us, COLO_GRANULARITY_US) + COLO_MAX_ACK_DELAY_US;
 
 	return RTE_MIN(pto << RTE_MIN(w->pto_count, 10u), (uint64_t)COLO_MAX_PTO_US);
 }

@@ -23,12 +23,16 @@ struct colo_receive_window {
 	uint64_t highest; /**< highest slot placed, plus one */
 	uint64_t credit;  /**< slots below it are taken; never goes back */
 	uint64_t largest_packet;
-	uint64_t largest_packet_us; /**< when it came */
-	uint32_t size;	  /**< slots of credit beyond cum */
+	uint64_t largest_packet_us;	      /**< when it came */
+	uint32_t size;			      /**< slots of credit beyond cum */
 	uint64_t placed[COLO_FEEDBACK_WORDS]; /**< bit (slot % COLO_WINDOW_MAX) */
 };
 
-enum colo_slot_verdict { COLO_SLOT_NEW, COLO_SLOT_PLACED, COLO_SLOT_BEYOND };
+enum colo_slot_verdict {
+	COLO_SLOT_NEW,
+	COLO_SLOT_PLACED,
+	COLO_SLOT_BEYOND
+};
 
 /** @p size: 1..COLO_WINDOW_MAX slots that may be outstanding. */
 void colo_receive_window_init(struct colo_receive_window *w, uint32_t size);
@@ -36,15 +40,15 @@ void colo_receive_window_init(struct colo_receive_window *w, uint32_t size);
 /** The 64-bit slot whose low 32 bits are @p low and that is nearest to cum (RFC 9000, A.3). */
 uint64_t colo_receive_window_slot(const struct colo_receive_window *w, uint32_t low);
 
-enum colo_slot_verdict colo_receive_window_check(const struct colo_receive_window *w,
-	uint64_t slot);
+enum colo_slot_verdict colo_receive_window_check(
+	const struct colo_receive_window *w, uint64_t slot);
 
 /** Slot (verdict NEW) has been placed; cum and credit go up as far as they can. */
 void colo_receive_window_place(struct colo_receive_window *w, uint64_t slot);
 
 /** Note a packet number for the peer's round-trip sample. */
-void colo_receive_window_packet(struct colo_receive_window *w, uint64_t packet_number,
-	uint64_t now_us);
+void colo_receive_window_packet(
+	struct colo_receive_window *w, uint64_t packet_number, uint64_t now_us);
 
 /** @return true if a slot below the highest placed one is missing. */
 static inline bool
@@ -54,17 +58,17 @@ colo_receive_window_gap(const struct colo_receive_window *w)
 }
 
 /** Write the feedback at @p f (room for COLO_FEEDBACK_WORDS words). @return its bytes. */
-uint32_t colo_receive_window_feedback(const struct colo_receive_window *w, uint64_t now_us,
-	struct colo_feedback *f);
+uint32_t colo_receive_window_feedback(
+	const struct colo_receive_window *w, uint64_t now_us, struct colo_feedback *f);
 
 /* ---- sending end; owner: the channel's sending poll core ---- */
 
-#define COLO_PACKET_THRESHOLD 3u	  /**< RFC 9002, 6.1.1 */
+#define COLO_PACKET_THRESHOLD 3u		    /**< RFC 9002, 6.1.1 */
 #define COLO_PACKET_RING      (4 * COLO_WINDOW_MAX) /**< packet numbers remembered */
-#define COLO_GRANULARITY_US   1000u	  /**< RFC 9002, kGranularity */
-#define COLO_INITIAL_RTT_US   10000u	  /**< before the first sample */
-#define COLO_MAX_ACK_DELAY_US 1000u	  /**< feedback's timer, generously */
-#define COLO_MAX_PTO_US	      200000u	  /**< backed off no further */
+#define COLO_GRANULARITY_US   1000u		    /**< RFC 9002, kGranularity */
+#define COLO_INITIAL_RTT_US   10000u		    /**< before the first sample */
+#define COLO_MAX_ACK_DELAY_US 1000u		    /**< feedback's timer, generously */
+#define COLO_MAX_PTO_US	      200000u		    /**< backed off no further */
 
 /** One record of a slot, enough to encode it again. */
 struct colo_slot_record {
@@ -74,7 +78,11 @@ struct colo_slot_record {
 	uint8_t kind; /**< enum colo_record_kind */
 };
 
-enum colo_slot_state { COLO_SLOT_FREE, COLO_SLOT_OUTSTANDING, COLO_SLOT_LOST };
+enum colo_slot_state {
+	COLO_SLOT_FREE,
+	COLO_SLOT_OUTSTANDING,
+	COLO_SLOT_LOST
+};
 
 struct colo_slot {
 	uint64_t packet_number; /**< of its latest transmission */
@@ -85,12 +93,12 @@ struct colo_slot {
 };
 
 struct colo_send_window {
-	uint64_t next_slot;   /**< first not yet used */
-	uint64_t cum;	      /**< every slot below is acknowledged */
-	uint64_t credit;      /**< slots below it may be used */
+	uint64_t next_slot; /**< first not yet used */
+	uint64_t cum;	    /**< every slot below is acknowledged */
+	uint64_t credit;    /**< slots below it may be used */
 	uint64_t next_packet;
 	uint64_t largest_acked; /**< packet number */
-	uint64_t resolved;    /**< packet numbers below are acknowledged, superseded or lost */
+	uint64_t resolved;	/**< packet numbers below are acknowledged, superseded or lost */
 	uint64_t last_sent_us;
 	uint64_t last_progress_us; /**< last time something was acknowledged */
 	uint32_t srtt_us, rttvar_us, latest_rtt_us;
@@ -100,7 +108,7 @@ struct colo_send_window {
 	uint32_t pto_count;   /**< probe timeouts since the last progress */
 	bool has_rtt;
 	uint64_t lost_by_packet, lost_by_time, probes; /**< counted */
-	uint64_t packet_slot[COLO_PACKET_RING]; /**< [packet number % ring]: its slot */
+	uint64_t packet_slot[COLO_PACKET_RING];	       /**< [packet number % ring]: its slot */
 	struct colo_slot slot[COLO_WINDOW_MAX];
 };
 

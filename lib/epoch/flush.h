@@ -22,11 +22,11 @@ struct colo_flush {
 void colo_flush_collect(struct colo_flush *f, struct colo_piece_list *list);
 
 /** A piece of the job: copy the recorded pages cache -> guest, forget that they were recorded. */
-void colo_flush_piece(void *context, const struct colo_piece_ref *ref,
-	struct colo_counters *counters);
+void colo_flush_piece(
+	void *context, const struct colo_piece_ref *ref, struct colo_counters *counters);
 
 /** The other way round: the cache is again what the last committed epoch made it. */
-void colo_undo_piece(void *context, const struct colo_piece_ref *ref,
-	struct colo_counters *counters);
+void colo_undo_piece(
+	void *context, const struct colo_piece_ref *ref, struct colo_counters *counters);
 
 #endif

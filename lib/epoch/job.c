@@ -34,8 +34,8 @@ colo_piece_list_all(struct colo_piece_list *l, const struct colo_blocks *b)
 }
 
 void
-colo_piece_list_add(struct colo_piece_list *l, uint32_t block, const uint64_t *summary,
-	uint32_t n_words)
+colo_piece_list_add(
+	struct colo_piece_list *l, uint32_t block, const uint64_t *summary, uint32_t n_words)
 {
 	for (uint32_t w = 0; w < n_words; w++) {
 		for (uint64_t bits = summary[w]; bits != 0 && l->n < l->room; bits &= bits - 1)

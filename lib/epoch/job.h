@@ -32,8 +32,8 @@ int colo_piece_list_init(struct colo_piece_list *l, const struct colo_blocks *b)
 void colo_piece_list_fini(struct colo_piece_list *l);
 
 /** Does one piece. Poll cores. @p counters are the calling core's. */
-typedef void (*colo_piece_fn)(void *context, const struct colo_piece_ref *ref,
-	struct colo_counters *counters);
+typedef void (*colo_piece_fn)(
+	void *context, const struct colo_piece_ref *ref, struct colo_counters *counters);
 
 struct colo_job {
 	/* control core writes, poll cores read: */
@@ -41,7 +41,7 @@ struct colo_job {
 	void *context;
 	struct colo_piece_list list;
 	_Atomic uint32_t active; /**< number of the job in progress, 0: none */
-	uint32_t last; /**< control core: number of the last job */
+	uint32_t last;		 /**< control core: number of the last job */
 	/**
 	 * Next piece to claim, every poll core adds; COLO_JOB_CLOSED or more while there is no job.
 	 * Its store-release in colo_job_post() publishes the fields above.
@@ -74,7 +74,7 @@ bool colo_job_poll(struct colo_job *job, struct colo_counters *counters);
 void colo_piece_list_all(struct colo_piece_list *l, const struct colo_blocks *b);
 
 /** List the pieces of @p block that have a bit in @p summary (n words). Control core. */
-void colo_piece_list_add(struct colo_piece_list *l, uint32_t block, const uint64_t *summary,
-	uint32_t n_words);
+void colo_piece_list_add(
+	struct colo_piece_list *l, uint32_t block, const uint64_t *summary, uint32_t n_words);
 
 #endif

@@ -12,8 +12,9 @@
 #include "log.h"
 #include "primary.h"
 
-#define PROGRESS_EVERY_US 100000u /* how often precopy's progress is shown */
-#define LEAVE_LIMIT_US	  10000000u /* a source that does not resume its guest within it has failed */
+#define PROGRESS_EVERY_US 100000u   /* how often precopy's progress is shown */
+#define LEAVE_LIMIT_US	  10000000u /* a source that does not resume its guest within it has failed \
+				     */
 
 enum event {
 	EV_START,
@@ -21,7 +22,7 @@ enum event {
 	EV_CONNECTED, /* session: TCP is up */
 	EV_ACCEPTED,
 	EV_REFUSED,
-	EV_LOST, /* session: broken, aborted, or ended by the secondary */
+	EV_LOST,      /* session: broken, aborted, or ended by the secondary */
 	EV_OPENED,    /* lane: the epoch is open, and the guest runs */
 	EV_DUE,	      /* time for the next epoch */
 	EV_COLLECTED, /* what changed is known */
@@ -33,19 +34,31 @@ enum event {
 	EV_LEFT,      /* LEAVING: the guest runs, the poll cores are out */
 	EV_SOURCE_FAILED,
 	EV_SOURCE_GONE,
-	EV_HOLD,      /* the guest stood still too long */
-	EV_STALLED,   /* nothing was acknowledged for too long */
+	EV_HOLD,    /* the guest stood still too long */
+	EV_STALLED, /* nothing was acknowledged for too long */
 	N_EVENTS
 };
 
 static const char *const event_names[N_EVENTS] = {
-	[EV_START] = "start", [EV_STOP] = "stop", [EV_CONNECTED] = "connected",
-	[EV_ACCEPTED] = "accepted", [EV_REFUSED] = "refused", [EV_LOST] = "peer lost",
-	[EV_OPENED] = "opened", [EV_DUE] = "due", [EV_COLLECTED] = "collected", [EV_SENT] = "sent",
-	[EV_ENDED] = "ended", [EV_FAILED] = "failed", [EV_DIGESTED] = "digested",
-	[EV_VERIFIED] = "verified", [EV_LEFT] = "left",
-	[EV_SOURCE_FAILED] = "source failed", [EV_SOURCE_GONE] = "source gone",
-	[EV_HOLD] = "hold limit", [EV_STALLED] = "stalled",
+	[EV_START] = "start",
+	[EV_STOP] = "stop",
+	[EV_CONNECTED] = "connected",
+	[EV_ACCEPTED] = "accepted",
+	[EV_REFUSED] = "refused",
+	[EV_LOST] = "peer lost",
+	[EV_OPENED] = "opened",
+	[EV_DUE] = "due",
+	[EV_COLLECTED] = "collected",
+	[EV_SENT] = "sent",
+	[EV_ENDED] = "ended",
+	[EV_FAILED] = "failed",
+	[EV_DIGESTED] = "digested",
+	[EV_VERIFIED] = "verified",
+	[EV_LEFT] = "left",
+	[EV_SOURCE_FAILED] = "source failed",
+	[EV_SOURCE_GONE] = "source gone",
+	[EV_HOLD] = "hold limit",
+	[EV_STALLED] = "stalled",
 };
 
 typedef enum colo_primary_state (*action_fn)(struct colo_primary *p);
@@ -150,7 +163,8 @@ leave(struct colo_primary *p, int status)
 static enum colo_primary_state
 leave_unprotected(struct colo_primary *p, const char *why)
 {
-	colo_notify_text(p->notify, true, "PROTECTION LOST: %s; the guest runs on UNPROTECTED", why);
+	colo_notify_text(
+		p->notify, true, "PROTECTION LOST: %s; the guest runs on UNPROTECTED", why);
 	return leave(p, COLO_EXIT_UNPROTECTED);
 }
 
@@ -219,13 +233,16 @@ begin_session(struct colo_primary *p, uint32_t first_credit)
 	struct colo_send_phase *phase = &p->send->phase;
 	struct colo_frame_template t;
 
-	phase->filter = (struct colo_frame_filter){.local = p->local, .peer = p->peer,
-		.session = p->session_id, .n_channels = p->send->n_channels};
+	phase->filter = (struct colo_frame_filter){.local = p->local,
+		.peer = p->peer,
+		.session = p->session_id,
+		.n_channels = p->send->n_channels};
 	phase->peer = p->peer;
 	phase->ip_udp_len = p->local.ip_version == 6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN;
 	phase->first_credit = first_credit;
 	raise_phase(p, true, true, 0, false);
-	colo_frame_template_init(&t, &p->local, &p->peer, p->peer.channel_port[0], p->session_id, 0);
+	colo_frame_template_init(
+		&t, &p->local, &p->peer, p->peer.channel_port[0], p->session_id, 0);
 	colo_lane_init(&p->lane, &p->send->lane, p->port->tx_pool, &t);
 	p->epoch = 0;
 	p->kind = 0;
@@ -273,8 +290,8 @@ on_accepted(struct colo_primary *p)
 static enum colo_primary_state
 on_refused(struct colo_primary *p)
 {
-	colo_notify_text(p->notify, true, "the secondary refuses: %s",
-		colo_session_reason(p->session));
+	colo_notify_text(
+		p->notify, true, "the secondary refuses: %s", colo_session_reason(p->session));
 	return leave(p, COLO_EXIT_USAGE);
 }
 
@@ -364,8 +381,9 @@ compare_bytes(const struct colo_primary *p)
 	unsigned int differ = 0;
 
 	for (unsigned int i = 0; p->peer_blocks != NULL && i < p->blocks->n; i++)
-		differ += memcmp(p->blocks->block[i].guest.addr, p->peer_blocks->block[i].guest.addr,
-				  p->blocks->block[i].size) != 0;
+		differ +=
+			memcmp(p->blocks->block[i].guest.addr, p->peer_blocks->block[i].guest.addr,
+				p->blocks->block[i].size) != 0;
 	return differ;
 }
 
@@ -377,7 +395,8 @@ on_verified(struct colo_primary *p)
 	if (p->report.mismatches != 0) {
 		p->mismatch = true;
 		colo_notify_text(p->notify, true,
-			"VERIFY FAILED: checkpoint %u differs from the guest's memory", p->report.epoch);
+			"VERIFY FAILED: checkpoint %u differs from the guest's memory",
+			p->report.epoch);
 	}
 	request_resume(p);
 	return next_or_last(p);
@@ -448,10 +467,10 @@ on_sent(struct colo_primary *p)
 
 		request.end[c].end_slot = rte_cpu_to_be_64(
 			atomic_load_explicit(&from->end_slot, memory_order_relaxed));
-		request.end[c].pages = rte_cpu_to_be_64(
-			atomic_load_explicit(&from->pages, memory_order_relaxed));
-		request.end[c].digest = rte_cpu_to_be_64(
-			atomic_load_explicit(&from->digest, memory_order_relaxed));
+		request.end[c].pages =
+			rte_cpu_to_be_64(atomic_load_explicit(&from->pages, memory_order_relaxed));
+		request.end[c].digest =
+			rte_cpu_to_be_64(atomic_load_explicit(&from->digest, memory_order_relaxed));
 		p->report.pages += atomic_load_explicit(&from->pages, memory_order_relaxed);
 		p->report.zero_pages +=
 			atomic_load_explicit(&from->zero_pages, memory_order_relaxed);
@@ -480,8 +499,8 @@ note_committed(struct colo_primary *p)
 	p->committed = p->epoch;
 	p->checkpoints++;
 	if (!p->protected_once)
-		colo_notify_text(p->notify, false, "the guest is PROTECTED: checkpoint %u is committed",
-			p->epoch);
+		colo_notify_text(p->notify, false,
+			"the guest is PROTECTED: checkpoint %u is committed", p->epoch);
 	p->protected_once = true;
 	p->verify_now = p->config.verify || p->verify_wanted;
 	p->verify_wanted = false;
@@ -562,79 +581,89 @@ on_left(struct colo_primary *p)
 }
 
 static const action_fn table[COLO_PRIMARY_N_STATES][N_EVENTS] = {
-	[COLO_PRIMARY_STOPPED] = {
-		[EV_START] = on_start,
-		[EV_SOURCE_GONE] = on_source_gone,
-	},
-	[COLO_PRIMARY_CONNECTING] = {
-		[EV_STOP] = on_stop,
-		[EV_CONNECTED] = on_connected,
-		[EV_REFUSED] = on_refused,
-		[EV_LOST] = on_lost_early,
-		[EV_SOURCE_GONE] = on_source_gone,
-	},
-	[COLO_PRIMARY_GREETING] = {
-		[EV_STOP] = on_stop,
-		[EV_ACCEPTED] = on_accepted,
-		[EV_REFUSED] = on_refused,
-		[EV_LOST] = on_lost_early,
-		[EV_SOURCE_GONE] = on_source_gone,
-	},
-	[COLO_PRIMARY_OPENING] = {
-		[EV_STOP] = on_stop,
-		[EV_OPENED] = on_opened,
-		[EV_FAILED] = on_failed,
-		[EV_LOST] = on_lost,
-		[EV_HOLD] = on_hold,
-		[EV_STALLED] = on_stalled,
-		[EV_SOURCE_FAILED] = on_source_failed,
-		[EV_SOURCE_GONE] = on_source_gone,
-	},
-	[COLO_PRIMARY_VERIFYING] = {
-		[EV_STOP] = on_stop,
-		[EV_DIGESTED] = on_digested,
-		[EV_VERIFIED] = on_verified,
-		[EV_LOST] = on_lost,
-		[EV_SOURCE_FAILED] = on_source_failed,
-		[EV_SOURCE_GONE] = on_source_gone,
-	},
-	[COLO_PRIMARY_READY] = {
-		[EV_STOP] = on_stop,
-		[EV_DUE] = on_due,
-		[EV_LOST] = on_lost,
-		[EV_SOURCE_FAILED] = on_source_failed,
-		[EV_SOURCE_GONE] = on_source_gone,
-	},
-	[COLO_PRIMARY_COLLECTING] = {
-		[EV_STOP] = on_stop,
-		[EV_COLLECTED] = on_collected,
-		[EV_LOST] = on_lost,
-		[EV_HOLD] = on_hold,
-		[EV_SOURCE_FAILED] = on_source_failed,
-		[EV_SOURCE_GONE] = on_source_gone,
-	},
-	[COLO_PRIMARY_SENDING] = {
-		[EV_STOP] = on_stop,
-		[EV_SENT] = on_sent,
-		[EV_LOST] = on_lost,
-		[EV_HOLD] = on_hold,
-		[EV_STALLED] = on_stalled,
-		[EV_SOURCE_FAILED] = on_source_failed,
-		[EV_SOURCE_GONE] = on_source_gone,
-	},
-	[COLO_PRIMARY_ENDING] = {
-		[EV_STOP] = on_stop,
-		[EV_ENDED] = on_ended,
-		[EV_FAILED] = on_failed,
-		[EV_LOST] = on_lost,
-		[EV_HOLD] = on_hold,
-		[EV_STALLED] = on_stalled,
-		[EV_SOURCE_FAILED] = on_source_failed,
-		[EV_SOURCE_GONE] = on_source_gone,
-	},
-	[COLO_PRIMARY_LEAVING] = {
-		[EV_LEFT] = on_left,
-	},
+	[COLO_PRIMARY_STOPPED] =
+		{
+			[EV_START] = on_start,
+			[EV_SOURCE_GONE] = on_source_gone,
+		},
+	[COLO_PRIMARY_CONNECTING] =
+		{
+			[EV_STOP] = on_stop,
+			[EV_CONNECTED] = on_connected,
+			[EV_REFUSED] = on_refused,
+			[EV_LOST] = on_lost_early,
+			[EV_SOURCE_GONE] = on_source_gone,
+		},
+	[COLO_PRIMARY_GREETING] =
+		{
+			[EV_STOP] = on_stop,
+			[EV_ACCEPTED] = on_accepted,
+			[EV_REFUSED] = on_refused,
+			[EV_LOST] = on_lost_early,
+			[EV_SOURCE_GONE] = on_source_gone,
+		},
+	[COLO_PRIMARY_OPENING] =
+		{
+			[EV_STOP] = on_stop,
+			[EV_OPENED] = on_opened,
+			[EV_FAILED] = on_failed,
+			[EV_LOST] = on_lost,
+			[EV_HOLD] = on_hold,
+			[EV_STALLED] = on_stalled,
+			[EV_SOURCE_FAILED] = on_source_failed,
+			[EV_SOURCE_GONE] = on_source_gone,
+		},
+	[COLO_PRIMARY_VERIFYING] =
+		{
+			[EV_STOP] = on_stop,
+			[EV_DIGESTED] = on_digested,
+			[EV_VERIFIED] = on_verified,
+			[EV_LOST] = on_lost,
+			[EV_SOURCE_FAILED] = on_source_failed,
+			[EV_SOURCE_GONE] = on_source_gone,
+		},
+	[COLO_PRIMARY_READY] =
+		{
+			[EV_STOP] = on_stop,
+			[EV_DUE] = on_due,
+			[EV_LOST] = on_lost,
+			[EV_SOURCE_FAILED] = on_source_failed,
+			[EV_SOURCE_GONE] = on_source_gone,
+		},
+	[COLO_PRIMARY_COLLECTING] =
+		{
+			[EV_STOP] = on_stop,
+			[EV_COLLECTED] = on_collected,
+			[EV_LOST] = on_lost,
+			[EV_HOLD] = on_hold,
+			[EV_SOURCE_FAILED] = on_source_failed,
+			[EV_SOURCE_GONE] = on_source_gone,
+		},
+	[COLO_PRIMARY_SENDING] =
+		{
+			[EV_STOP] = on_stop,
+			[EV_SENT] = on_sent,
+			[EV_LOST] = on_lost,
+			[EV_HOLD] = on_hold,
+			[EV_STALLED] = on_stalled,
+			[EV_SOURCE_FAILED] = on_source_failed,
+			[EV_SOURCE_GONE] = on_source_gone,
+		},
+	[COLO_PRIMARY_ENDING] =
+		{
+			[EV_STOP] = on_stop,
+			[EV_ENDED] = on_ended,
+			[EV_FAILED] = on_failed,
+			[EV_LOST] = on_lost,
+			[EV_HOLD] = on_hold,
+			[EV_STALLED] = on_stalled,
+			[EV_SOURCE_FAILED] = on_source_failed,
+			[EV_SOURCE_GONE] = on_source_gone,
+		},
+	[COLO_PRIMARY_LEAVING] =
+		{
+			[EV_LEFT] = on_left,
+		},
 };
 
 static void
@@ -743,8 +772,8 @@ note_acked(struct colo_primary *p)
 	uint64_t acked = 0;
 
 	for (unsigned int c = 0; c < p->send->n_channels; c++)
-		acked += atomic_load_explicit(&p->send->channel[c]->progress.acked,
-			memory_order_relaxed);
+		acked += atomic_load_explicit(
+			&p->send->channel[c]->progress.acked, memory_order_relaxed);
 	if (acked != p->acked)
 		p->acked_us = p->now_us;
 	p->acked = acked;
@@ -760,8 +789,8 @@ show_progress(struct colo_primary *p)
 		return;
 	p->progress_us = p->now_us;
 	for (unsigned int c = 0; c < p->send->n_channels; c++)
-		pages += atomic_load_explicit(&p->send->channel[c]->progress.pages,
-			memory_order_relaxed);
+		pages += atomic_load_explicit(
+			&p->send->channel[c]->progress.pages, memory_order_relaxed);
 	p->notify->progress(p->notify->context, RTE_MIN(pages, p->to_send), p->to_send);
 }
 

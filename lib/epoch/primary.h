@@ -25,17 +25,17 @@
 #include "verify.h"
 
 /* X(name) */
-#define COLO_PRIMARY_STATES(X)                                                                     \
-	X(STOPPED)    /* the guest runs unprotected; waits for start */                            \
-	X(CONNECTING) /* TCP */                                                                    \
-	X(GREETING)   /* hello is sent */                                                          \
-	X(OPENING)    /* asked the secondary to open the next epoch; guest resumes */              \
-	X(VERIFYING)  /* blocks are compared */                                                    \
-	X(READY)      /* the epoch is open; the guest runs until it is due */                      \
-	X(COLLECTING) /* guest stopped (checkpoint); what changed is found out */                  \
-	X(SENDING)    /* pages go out */                                                           \
-	X(ENDING)     /* all are out; the secondary has yet to say it has them */                  \
-	X(LEAVING)    /* session over; the guest is resumed */                                     \
+#define COLO_PRIMARY_STATES(X)                                                        \
+	X(STOPPED)    /* the guest runs unprotected; waits for start */               \
+	X(CONNECTING) /* TCP */                                                       \
+	X(GREETING)   /* hello is sent */                                             \
+	X(OPENING)    /* asked the secondary to open the next epoch; guest resumes */ \
+	X(VERIFYING)  /* blocks are compared */                                       \
+	X(READY)      /* the epoch is open; the guest runs until it is due */         \
+	X(COLLECTING) /* guest stopped (checkpoint); what changed is found out */     \
+	X(SENDING)    /* pages go out */                                              \
+	X(ENDING)     /* all are out; the secondary has yet to say it has them */     \
+	X(LEAVING)    /* session over; the guest is resumed */                        \
 	X(CLOSED)
 
 enum colo_primary_state {
@@ -87,30 +87,30 @@ struct colo_primary {
 	uint32_t epoch; /**< open or last */
 	uint8_t kind;	/**< of `epoch` */
 	uint32_t committed;
-	uint32_t rounds;	/**< precopy rounds of this session */
+	uint32_t rounds; /**< precopy rounds of this session */
 	uint64_t checkpoints, aborted, full_copies, sessions;
-	uint64_t round_pages;	/**< of the last precopy round */
-	bool protected_once;	/**< a checkpoint was committed in this session */
-	bool guest_paused;	/**< by us: a RESUME is owed */
-	bool resuming;		/**< RESUME is requested and not done */
-	bool collecting;	/**< collect job is posted */
-	bool collected;		/**< ... and done */
-	bool opened;		/**< BEGIN is answered */
-	bool report_waits;	/**< `report` is complete but for its flush_us */
+	uint64_t round_pages; /**< of the last precopy round */
+	bool protected_once;  /**< a checkpoint was committed in this session */
+	bool guest_paused;    /**< by us: a RESUME is owed */
+	bool resuming;	      /**< RESUME is requested and not done */
+	bool collecting;      /**< collect job is posted */
+	bool collected;	      /**< ... and done */
+	bool opened;	      /**< BEGIN is answered */
+	bool report_waits;    /**< `report` is complete but for its flush_us */
 	bool checkpoint_wanted, verify_wanted, quit_wanted; /**< by the operator */
-	bool verify_now;	/**< the checkpoint just committed is to be verified */
-	bool verified_local;	/**< VERIFYING: our digest is known and sent */
+	bool verify_now;     /**< the checkpoint just committed is to be verified */
+	bool verified_local; /**< VERIFYING: our digest is known and sent */
 	bool source_gone;
-	bool mismatch;		/**< some verification failed */
-	int leave_status;	/**< exit status once LEAVING is over */
+	bool mismatch;	  /**< some verification failed */
+	int leave_status; /**< exit status once LEAVING is over */
 	uint64_t now_us;
 	uint64_t session_us; /**< when the session was polled last */
-	uint64_t state_us;	/**< when the state began */
+	uint64_t state_us;   /**< when the state began */
 	uint64_t due_us, pause_us, send_us;
-	uint64_t hold_until_us; /**< the guest must run again by then, 0: it runs */
+	uint64_t hold_until_us;	  /**< the guest must run again by then, 0: it runs */
 	uint64_t acked, acked_us; /**< slots acknowledged, and when that last changed */
-	uint64_t to_send;	/**< pages of this precopy round */
-	uint64_t progress_us;	/**< when progress was shown last */
+	uint64_t to_send;	  /**< pages of this precopy round */
+	uint64_t progress_us;	  /**< when progress was shown last */
 	struct colo_epoch_report report;
 };
 

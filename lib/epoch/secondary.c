@@ -11,30 +11,40 @@
 #include "secondary.h"
 
 enum event {
-	EV_HELLO,	/* session: a primary wants in */
-	EV_STARTED,	/* session: its return ports are known */
-	EV_LOST,	/* session: broken or aborted */
-	EV_BYE,		/* session: ended in order */
-	EV_BEGIN,	/* lane: open an epoch */
-	EV_END,		/* lane: everything is sent */
-	EV_VERIFY,	/* lane: compare blocks */
-	EV_COMPLETE,	/* every channel has placed all of it */
-	EV_QUIET,	/* every poll core has left the phase before */
-	EV_JOB_DONE,	/* flush or undo is done */
-	EV_DEADLINE,	/* the state lasted too long */
-	EV_FAILOVER,	/* the operator wants the takeover */
-	EV_TAKEN_OVER,	/* adapter: done */
+	EV_HELLO,      /* session: a primary wants in */
+	EV_STARTED,    /* session: its return ports are known */
+	EV_LOST,       /* session: broken or aborted */
+	EV_BYE,	       /* session: ended in order */
+	EV_BEGIN,      /* lane: open an epoch */
+	EV_END,	       /* lane: everything is sent */
+	EV_VERIFY,     /* lane: compare blocks */
+	EV_COMPLETE,   /* every channel has placed all of it */
+	EV_QUIET,      /* every poll core has left the phase before */
+	EV_JOB_DONE,   /* flush or undo is done */
+	EV_DEADLINE,   /* the state lasted too long */
+	EV_FAILOVER,   /* the operator wants the takeover */
+	EV_TAKEN_OVER, /* adapter: done */
 	EV_TAKEOVER_FAILED,
 	EV_QUIT,
 	N_EVENTS
 };
 
 static const char *const event_names[N_EVENTS] = {
-	[EV_HELLO] = "hello", [EV_STARTED] = "started", [EV_LOST] = "peer lost", [EV_BYE] = "bye",
-	[EV_BEGIN] = "begin", [EV_END] = "end", [EV_VERIFY] = "verify",
-	[EV_COMPLETE] = "complete", [EV_QUIET] = "quiet", [EV_JOB_DONE] = "job done",
-	[EV_DEADLINE] = "deadline", [EV_FAILOVER] = "failover", [EV_TAKEN_OVER] = "taken over",
-	[EV_TAKEOVER_FAILED] = "takeover failed", [EV_QUIT] = "quit",
+	[EV_HELLO] = "hello",
+	[EV_STARTED] = "started",
+	[EV_LOST] = "peer lost",
+	[EV_BYE] = "bye",
+	[EV_BEGIN] = "begin",
+	[EV_END] = "end",
+	[EV_VERIFY] = "verify",
+	[EV_COMPLETE] = "complete",
+	[EV_QUIET] = "quiet",
+	[EV_JOB_DONE] = "job done",
+	[EV_DEADLINE] = "deadline",
+	[EV_FAILOVER] = "failover",
+	[EV_TAKEN_OVER] = "taken over",
+	[EV_TAKEOVER_FAILED] = "takeover failed",
+	[EV_QUIT] = "quit",
 };
 
 typedef enum colo_secondary_state (*action_fn)(struct colo_secondary *s);
@@ -141,15 +151,16 @@ after_session(struct colo_secondary *s)
 
 	s->session_over = false;
 	s->peer_lost = false;
-	if (s->failover_wanted ||
-		(lost && s->config.failover_on_peer_loss && s->adapter != NULL && s->committed != 0))
+	if (s->failover_wanted || (lost && s->config.failover_on_peer_loss && s->adapter != NULL &&
+					  s->committed != 0))
 		return start_failover(s);
 	if (s->committed == 0)
 		colo_notify_text(s->notify, lost,
 			"no checkpoint was committed: there is nothing to take over; listening");
 	else if (lost)
 		colo_notify_text(s->notify, true,
-			"guest memory holds checkpoint %u; waiting to be told: failover at the prompt "
+			"guest memory holds checkpoint %u; waiting to be told: failover at the "
+			"prompt "
 			"or SIGUSR1 lets the standby take over, a new primary makes a full copy",
 			s->committed);
 	return COLO_SECONDARY_LISTEN;
@@ -173,8 +184,8 @@ static int
 check_hello(struct colo_secondary *s, const struct colo_hello *h, struct colo_error *err)
 {
 	if (h->mtu != s->config.mtu)
-		return colo_error_set(err, "--mtu differs: primary %u, secondary %u", h->mtu,
-			s->config.mtu);
+		return colo_error_set(
+			err, "--mtu differs: primary %u, secondary %u", h->mtu, s->config.mtu);
 	if (h->n_channels != s->receive->n_channels)
 		return colo_error_set(err, "--channels differs: primary %u, secondary %u",
 			h->n_channels, s->receive->n_channels);
@@ -183,15 +194,17 @@ check_hello(struct colo_secondary *s, const struct colo_hello *h, struct colo_er
 			h->address.ip_version, s->local.ip_version);
 	if (h->n_blocks != s->blocks->n)
 		return colo_error_set(err,
-			"number of blocks differs: primary %u, secondary %u (the device state's is one)",
+			"number of blocks differs: primary %u, secondary %u (the device state's is "
+			"one)",
 			h->n_blocks, s->blocks->n);
 	for (unsigned int i = 0; i < h->n_blocks; i++) {
 		const struct colo_block *b = &s->blocks->block[i];
 
 		if (strcmp(h->block[i].name, b->name) != 0)
 			return colo_error_set(err,
-				"unknown block: primary's block %u is %s, secondary's --block there is %s", i,
-				h->block[i].name, b->name);
+				"unknown block: primary's block %u is %s, secondary's --block "
+				"there is %s",
+				i, h->block[i].name, b->name);
 		if (h->block[i].size != b->size)
 			return colo_error_set(err,
 				"size of block %s differs: primary %" PRIu64 ", secondary %" PRIu64,
@@ -222,8 +235,8 @@ new_session(struct colo_secondary *s, const struct colo_hello *h)
 	memset(&s->report, 0, sizeof(s->report));
 	s->sessions++;
 	s->full_copies++;
-	colo_session_set_timeout(s->session,
-		RTE_MIN(h->peer_timeout_ms, s->config.peer_timeout_ms));
+	colo_session_set_timeout(
+		s->session, RTE_MIN(h->peer_timeout_ms, s->config.peer_timeout_ms));
 }
 
 static enum colo_secondary_state
@@ -254,12 +267,16 @@ on_started(struct colo_secondary *s)
 	struct colo_frame_template t;
 
 	s->peer = colo_session_peer_hello(s->session)->address;
-	p->filter = (struct colo_frame_filter){.local = s->local, .peer = s->peer,
-		.session = s->session_id, .n_channels = s->receive->n_channels, .take_pages = true};
+	p->filter = (struct colo_frame_filter){.local = s->local,
+		.peer = s->peer,
+		.session = s->session_id,
+		.n_channels = s->receive->n_channels,
+		.take_pages = true};
 	p->peer = s->peer;
 	p->ip_udp_len = s->local.ip_version == 6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN;
 	raise_phase(s, true, true, 0);
-	colo_frame_template_init(&t, &s->local, &s->peer, s->peer.channel_port[0], s->session_id, 0);
+	colo_frame_template_init(
+		&t, &s->local, &s->peer, s->peer.channel_port[0], s->session_id, 0);
 	colo_lane_server_init(&s->lane, &s->receive->lane, s->port->tx_pool, &t);
 	colo_notify_text(s->notify, false, "primary connected: full copy begins");
 	return COLO_SECONDARY_PRECOPY;
@@ -296,7 +313,8 @@ on_begin_idle(struct colo_secondary *s)
 static enum colo_secondary_state
 on_end(struct colo_secondary *s)
 {
-	s->deadline_us = s->now_us + RTE_MAX(s->config.hold_ms, s->config.peer_timeout_ms) * 1000ull;
+	s->deadline_us =
+		s->now_us + RTE_MAX(s->config.hold_ms, s->config.peer_timeout_ms) * 1000ull;
 	return s->state;
 }
 
@@ -356,8 +374,9 @@ on_quiet_syncing(struct colo_secondary *s)
 	fill_report(s);
 	if (result != COLO_RESULT_OK) {
 		colo_notify_text(s->notify, true,
-			"epoch %u is given up: %s of channel %u differs from the primary's", s->epoch,
-			result == COLO_RESULT_COUNT ? "number of pages" : "digest", detail);
+			"epoch %u is given up: %s of channel %u differs from the primary's",
+			s->epoch, result == COLO_RESULT_COUNT ? "number of pages" : "digest",
+			detail);
 		answer(s, COLO_CONTROL_END, result, detail);
 		s->undo = s->kind == COLO_EPOCH_CHECKPOINT;
 		s->aborted++;
@@ -393,8 +412,8 @@ note_session_over(struct colo_secondary *s, bool lost)
 	s->session_over = true;
 	s->peer_lost |= lost;
 	if (lost)
-		colo_notify_text(s->notify, true, "primary lost: %s",
-			colo_session_reason(s->session));
+		colo_notify_text(
+			s->notify, true, "primary lost: %s", colo_session_reason(s->session));
 	else
 		colo_notify_text(s->notify, false, "primary ended the session in order");
 }
@@ -603,95 +622,107 @@ on_quit(struct colo_secondary *s)
 
 /* A frame or word that does not fit the state is left alone: NULL. */
 static const action_fn table[COLO_SECONDARY_N_STATES][N_EVENTS] = {
-	[COLO_SECONDARY_LISTEN] = {
-		[EV_HELLO] = on_hello,
-		[EV_LOST] = on_lost_listen,
-		[EV_FAILOVER] = on_failover_listen,
-		[EV_QUIT] = on_quit,
-	},
-	[COLO_SECONDARY_HELLO] = {
-		[EV_STARTED] = on_started,
-		[EV_LOST] = on_lost_hello,
-		[EV_BYE] = on_lost_hello,
-		[EV_DEADLINE] = on_deadline_hello,
-		[EV_FAILOVER] = on_failover_session,
-		[EV_QUIT] = on_quit,
-	},
-	[COLO_SECONDARY_PRECOPY] = {
-		[EV_BEGIN] = on_begin,
-		[EV_END] = on_end,
-		[EV_VERIFY] = on_verify_refused,
-		[EV_COMPLETE] = on_complete,
-		[EV_LOST] = on_lost_idle,
-		[EV_BYE] = on_bye,
-		[EV_DEADLINE] = on_deadline_receiving,
-		[EV_FAILOVER] = on_failover_session,
-		[EV_QUIT] = on_quit,
-	},
-	[COLO_SECONDARY_IDLE] = {
-		[EV_BEGIN] = on_begin_idle,
-		[EV_END] = on_end_refused,
-		[EV_VERIFY] = on_verify,
-		[EV_JOB_DONE] = on_verified,
-		[EV_LOST] = on_lost_idle,
-		[EV_BYE] = on_bye,
-		[EV_FAILOVER] = on_failover_session,
-		[EV_QUIT] = on_quit,
-	},
-	[COLO_SECONDARY_RECEIVING] = {
-		[EV_BEGIN] = on_begin_refused,
-		[EV_END] = on_end,
-		[EV_VERIFY] = on_verify,
-		[EV_JOB_DONE] = on_verified,
-		[EV_COMPLETE] = on_complete,
-		[EV_LOST] = on_lost_receiving,
-		[EV_BYE] = on_bye,
-		[EV_DEADLINE] = on_deadline_receiving,
-		[EV_FAILOVER] = on_failover_session,
-		[EV_QUIT] = on_quit,
-	},
-	[COLO_SECONDARY_SYNCING] = {
-		[EV_BEGIN] = on_begin_refused,
-		[EV_QUIET] = on_quiet_syncing,
-		[EV_LOST] = on_lost_later,
-		[EV_BYE] = on_bye_later,
-		[EV_FAILOVER] = on_failover_later,
-	},
-	[COLO_SECONDARY_FLUSHING] = {
-		[EV_BEGIN] = on_begin_later,
-		[EV_END] = on_end_refused,
-		[EV_VERIFY] = on_verify_refused,
-		[EV_JOB_DONE] = on_flushed,
-		[EV_LOST] = on_lost_later,
-		[EV_BYE] = on_bye_later,
-		[EV_FAILOVER] = on_failover_later,
-	},
-	[COLO_SECONDARY_ABORTING] = {
-		[EV_BEGIN] = on_begin_refused,
-		[EV_QUIET] = on_quiet_aborting,
-		[EV_LOST] = on_lost_later,
-		[EV_BYE] = on_bye_later,
-		[EV_FAILOVER] = on_failover_later,
-	},
-	[COLO_SECONDARY_UNDOING] = {
-		[EV_BEGIN] = on_begin_refused,
-		[EV_JOB_DONE] = on_undone,
-		[EV_LOST] = on_lost_later,
-		[EV_BYE] = on_bye_later,
-		[EV_FAILOVER] = on_failover_later,
-	},
-	[COLO_SECONDARY_FAILING_OVER] = {
-		[EV_TAKEN_OVER] = on_taken_over,
-		[EV_TAKEOVER_FAILED] = on_takeover_failed,
-		[EV_FAILOVER] = on_failover_busy,
-	},
-	[COLO_SECONDARY_FAILED_OVER] = {
-		[EV_FAILOVER] = on_failover_busy,
-		[EV_QUIT] = on_quit,
-	},
-	[COLO_SECONDARY_CLOSED] = {
-		[EV_FAILOVER] = stay,
-	},
+	[COLO_SECONDARY_LISTEN] =
+		{
+			[EV_HELLO] = on_hello,
+			[EV_LOST] = on_lost_listen,
+			[EV_FAILOVER] = on_failover_listen,
+			[EV_QUIT] = on_quit,
+		},
+	[COLO_SECONDARY_HELLO] =
+		{
+			[EV_STARTED] = on_started,
+			[EV_LOST] = on_lost_hello,
+			[EV_BYE] = on_lost_hello,
+			[EV_DEADLINE] = on_deadline_hello,
+			[EV_FAILOVER] = on_failover_session,
+			[EV_QUIT] = on_quit,
+		},
+	[COLO_SECONDARY_PRECOPY] =
+		{
+			[EV_BEGIN] = on_begin,
+			[EV_END] = on_end,
+			[EV_VERIFY] = on_verify_refused,
+			[EV_COMPLETE] = on_complete,
+			[EV_LOST] = on_lost_idle,
+			[EV_BYE] = on_bye,
+			[EV_DEADLINE] = on_deadline_receiving,
+			[EV_FAILOVER] = on_failover_session,
+			[EV_QUIT] = on_quit,
+		},
+	[COLO_SECONDARY_IDLE] =
+		{
+			[EV_BEGIN] = on_begin_idle,
+			[EV_END] = on_end_refused,
+			[EV_VERIFY] = on_verify,
+			[EV_JOB_DONE] = on_verified,
+			[EV_LOST] = on_lost_idle,
+			[EV_BYE] = on_bye,
+			[EV_FAILOVER] = on_failover_session,
+			[EV_QUIT] = on_quit,
+		},
+	[COLO_SECONDARY_RECEIVING] =
+		{
+			[EV_BEGIN] = on_begin_refused,
+			[EV_END] = on_end,
+			[EV_VERIFY] = on_verify,
+			[EV_JOB_DONE] = on_verified,
+			[EV_COMPLETE] = on_complete,
+			[EV_LOST] = on_lost_receiving,
+			[EV_BYE] = on_bye,
+			[EV_DEADLINE] = on_deadline_receiving,
+			[EV_FAILOVER] = on_failover_session,
+			[EV_QUIT] = on_quit,
+		},
+	[COLO_SECONDARY_SYNCING] =
+		{
+			[EV_BEGIN] = on_begin_refused,
+			[EV_QUIET] = on_quiet_syncing,
+			[EV_LOST] = on_lost_later,
+			[EV_BYE] = on_bye_later,
+			[EV_FAILOVER] = on_failover_later,
+		},
+	[COLO_SECONDARY_FLUSHING] =
+		{
+			[EV_BEGIN] = on_begin_later,
+			[EV_END] = on_end_refused,
+			[EV_VERIFY] = on_verify_refused,
+			[EV_JOB_DONE] = on_flushed,
+			[EV_LOST] = on_lost_later,
+			[EV_BYE] = on_bye_later,
+			[EV_FAILOVER] = on_failover_later,
+		},
+	[COLO_SECONDARY_ABORTING] =
+		{
+			[EV_BEGIN] = on_begin_refused,
+			[EV_QUIET] = on_quiet_aborting,
+			[EV_LOST] = on_lost_later,
+			[EV_BYE] = on_bye_later,
+			[EV_FAILOVER] = on_failover_later,
+		},
+	[COLO_SECONDARY_UNDOING] =
+		{
+			[EV_BEGIN] = on_begin_refused,
+			[EV_JOB_DONE] = on_undone,
+			[EV_LOST] = on_lost_later,
+			[EV_BYE] = on_bye_later,
+			[EV_FAILOVER] = on_failover_later,
+		},
+	[COLO_SECONDARY_FAILING_OVER] =
+		{
+			[EV_TAKEN_OVER] = on_taken_over,
+			[EV_TAKEOVER_FAILED] = on_takeover_failed,
+			[EV_FAILOVER] = on_failover_busy,
+		},
+	[COLO_SECONDARY_FAILED_OVER] =
+		{
+			[EV_FAILOVER] = on_failover_busy,
+			[EV_QUIT] = on_quit,
+		},
+	[COLO_SECONDARY_CLOSED] =
+		{
+			[EV_FAILOVER] = stay,
+		},
 };
 
 static void
@@ -727,6 +758,10 @@ poll_session(struct colo_secondary *s)
 		break;
 	case COLO_SESSION_BYE:
 		dispatch(s, EV_BYE);
+		break;
+	case COLO_SESSION_DROPPED:
+		/* it never was the primary: nothing here changes for it */
+		colo_notify_text(s->notify, true, "%s", colo_session_reason(s->session));
 		break;
 	default:
 		dispatch(s, EV_LOST);

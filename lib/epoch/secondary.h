@@ -27,18 +27,18 @@
 #include "verify.h"
 
 /* X(name) */
-#define COLO_SECONDARY_STATES(X)                                                                   \
-	X(LISTEN)	/* no session; guest memory may hold a committed epoch */                  \
-	X(HELLO)	/* accepted; waits for START */                                            \
-	X(PRECOPY)	/* full copy, round by round */                                            \
-	X(IDLE)		/* COLO: guest memory holds the last committed epoch */                    \
-	X(RECEIVING)	/* COLO: a checkpoint is open */                                           \
-	X(SYNCING)	/* all placed; the poll cores leave the epoch */                           \
-	X(FLUSHING)	/* committed; cache -> guest memory */                                     \
-	X(ABORTING)	/* epoch given up; the poll cores leave it */                              \
-	X(UNDOING)	/* guest memory -> cache */                                                \
-	X(FAILING_OVER) /* the standby takes over */                                               \
-	X(FAILED_OVER)	/* the guest runs here */                                                  \
+#define COLO_SECONDARY_STATES(X)                                                  \
+	X(LISTEN)	/* no session; guest memory may hold a committed epoch */ \
+	X(HELLO)	/* accepted; waits for START */                           \
+	X(PRECOPY)	/* full copy, round by round */                           \
+	X(IDLE)		/* COLO: guest memory holds the last committed epoch */   \
+	X(RECEIVING)	/* COLO: a checkpoint is open */                          \
+	X(SYNCING)	/* all placed; the poll cores leave the epoch */          \
+	X(FLUSHING)	/* committed; cache -> guest memory */                    \
+	X(ABORTING)	/* epoch given up; the poll cores leave it */             \
+	X(UNDOING)	/* guest memory -> cache */                               \
+	X(FAILING_OVER) /* the standby takes over */                              \
+	X(FAILED_OVER)	/* the guest runs here */                                 \
 	X(CLOSED)
 
 enum colo_secondary_state {
@@ -82,20 +82,20 @@ struct colo_secondary {
 	uint8_t kind;	    /**< of `epoch` */
 	uint32_t committed; /**< last committed checkpoint that guest memory holds, 0: none */
 	uint64_t checkpoints, aborted, full_copies, sessions; /**< for views */
-	bool session_over;     /**< lost or ended while an epoch is being finished */
-	bool peer_lost;	       /**< ... and not in order */
+	bool session_over; /**< lost or ended while an epoch is being finished */
+	bool peer_lost;	   /**< ... and not in order */
 	bool failover_wanted;
 	bool quit_wanted;
-	bool undo;	       /**< ABORTING: there is something to undo */
-	bool begin_waits;      /**< BEGIN came while flushing: answered afterwards */
+	bool undo;	  /**< ABORTING: there is something to undo */
+	bool begin_waits; /**< BEGIN came while flushing: answered afterwards */
 	uint8_t begin_kind;
-	bool verify_waits;     /**< VERIFY: the job is on */
+	bool verify_waits;		    /**< VERIFY: the job is on */
 	uint64_t peer_sum[COLO_MAX_BLOCKS]; /**< VERIFY's */
 	uint64_t now_us;
 	uint64_t session_us; /**< when the session was polled last */
 	uint64_t opened_us, first_us, complete_us, commit_us, flush_us; /**< times of this epoch */
 	uint64_t opened_cum;
-	uint64_t deadline_us;  /**< of the state, 0: none */
+	uint64_t deadline_us; /**< of the state, 0: none */
 	struct colo_epoch_report report;
 };
 

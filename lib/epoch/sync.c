@@ -26,8 +26,8 @@ colo_sync_complete(const struct colo_sync *s, const struct colo_receive_end *end
 		return false;
 	for (unsigned int c = 0; c < s->n; c++) {
 		/* pairs with the store-release in colo_record_publish() */
-		uint64_t cum = atomic_load_explicit(&end->channel[c]->progress.cum,
-			memory_order_acquire);
+		uint64_t cum =
+			atomic_load_explicit(&end->channel[c]->progress.cum, memory_order_acquire);
 
 		if (cum < s->end[c].end_slot)
 			return false;

@@ -25,8 +25,8 @@ struct colo_sync_sums {
 };
 
 /** Take END's body. @return false if it does not fit the session. */
-bool colo_sync_take(struct colo_sync *s, const struct colo_control_request *r,
-	unsigned int n_channels);
+bool colo_sync_take(
+	struct colo_sync *s, const struct colo_control_request *r, unsigned int n_channels);
 
 /** @return true when every channel has placed all slots below its end. */
 bool colo_sync_complete(const struct colo_sync *s, const struct colo_receive_end *end);
@@ -38,8 +38,8 @@ bool colo_sync_quiet(struct colo_receive_end *end);
  * Do counts and digests agree? Only when complete and quiet: nothing changes any more.
  * @return enum colo_control_result, @p detail the channel that differs.
  */
-enum colo_control_result colo_sync_check(const struct colo_sync *s,
-	const struct colo_receive_end *end, uint8_t *detail);
+enum colo_control_result colo_sync_check(
+	const struct colo_sync *s, const struct colo_receive_end *end, uint8_t *detail);
 
 void colo_sync_sum(const struct colo_receive_end *end, struct colo_sync_sums *sums);
 

@@ -19,7 +19,7 @@ struct colo_verify {
 void colo_verify_reset(struct colo_verify *v);
 
 /** A piece of the job. */
-void colo_verify_piece(void *context, const struct colo_piece_ref *ref,
-	struct colo_counters *counters);
+void colo_verify_piece(
+	void *context, const struct colo_piece_ref *ref, struct colo_counters *counters);
 
 #endif

@@ -32,8 +32,8 @@ static bool
 takes_chains(const struct colo_port *p, const struct rte_eth_dev_info *info)
 {
 	return is_driver(p, "net_ring") || is_driver(p, "net_memif") ||
-		is_driver(p, "net_af_packet") || is_driver(p, "net_null") ||
-		(info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
+	       is_driver(p, "net_af_packet") || is_driver(p, "net_null") ||
+	       (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
 }
 
 static bool
@@ -47,12 +47,12 @@ memif_is_zero_copy(uint16_t id)
 		return false;
 	devargs = info.device != NULL ? rte_dev_devargs(info.device) : NULL;
 	return devargs != NULL && devargs->args != NULL &&
-		strstr(devargs->args, "zero-copy=yes") != NULL;
+	       strstr(devargs->args, "zero-copy=yes") != NULL;
 }
 
 static void
-choose_zero_copy(struct colo_port *p, const struct colo_port_spec *spec,
-	const struct rte_eth_dev_info *info)
+choose_zero_copy(
+	struct colo_port *p, const struct colo_port_spec *spec, const struct rte_eth_dev_info *info)
 {
 	p->zero_copy = false;
 	if (!spec->zero_copy)
@@ -80,8 +80,8 @@ make_pools(struct colo_port *p, const struct colo_port_spec *spec, struct colo_e
 	p->rx_pool = rte_pktmbuf_pool_create(name, per_queue * p->n_queues + MEMPOOL_CACHE * 8,
 		MEMPOOL_CACHE, 0, rx_room + RTE_PKTMBUF_HEADROOM, p->socket);
 	snprintf(name, sizeof(name), "colo_tx_%u", p->id);
-	p->tx_pool = rte_pktmbuf_pool_create(name, tx_n, MEMPOOL_CACHE, 0,
-		tx_room + RTE_PKTMBUF_HEADROOM, p->socket);
+	p->tx_pool = rte_pktmbuf_pool_create(
+		name, tx_n, MEMPOOL_CACHE, 0, tx_room + RTE_PKTMBUF_HEADROOM, p->socket);
 	if (p->zero_copy) {
 		snprintf(name, sizeof(name), "colo_page_%u", p->id);
 		p->page_pool = rte_pktmbuf_pool_create(name, 2 * tx_n, MEMPOOL_CACHE,
@@ -131,7 +131,7 @@ configure(struct colo_port *p, const struct rte_eth_dev_info *info, struct colo_
 	int rc;
 
 	p->rss_offloads = info->flow_type_rss_offloads &
-		(RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP);
+			  (RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP);
 	if (p->rss_offloads != 0 && p->n_queues > 1) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf = p->rss_offloads;
@@ -162,7 +162,8 @@ set_up_queues(struct colo_port *p, struct colo_error *err)
 			rc = rte_eth_tx_queue_setup(p->id, q, p->txd, p->socket, NULL);
 		if (rc != 0)
 			return colo_error_set(err,
-				"queue %u of port %u (%s) cannot be set up with %u/%u descriptors: %s",
+				"queue %u of port %u (%s) cannot be set up with %u/%u descriptors: "
+				"%s",
 				q, p->id, p->driver, p->rxd, p->txd, strerror(-rc));
 	}
 	return 0;
@@ -180,8 +181,10 @@ set_mtu(struct colo_port *p, struct colo_error *err)
 		return 0;
 	/* net_af_packet refuses more than 1500 yet uses what the interface has */
 	if (is_driver(p, "net_af_packet")) {
-		COLO_LOG(NOTICE, "port %u (net_af_packet): set the interface's MTU to %u or more "
-			"with ip link", p->id, p->mtu);
+		COLO_LOG(NOTICE,
+			"port %u (net_af_packet): set the interface's MTU to %u or more "
+			"with ip link",
+			p->id, p->mtu);
 		return 0;
 	}
 	return colo_error_set(err, "--mtu %u: port %u (%s) does not take it: %s", p->mtu, p->id,
@@ -224,8 +227,8 @@ colo_port_start(struct colo_port *p, const struct colo_port_spec *spec, struct c
 	p->mtu = spec->mtu;
 	if (!rte_eth_dev_is_valid_port(p->id) || rte_eth_dev_info_get(p->id, &info) != 0)
 		return colo_error_set(err,
-			"--port %u: no such ethdev port, %u found; give EAL --vdev=... or -a PCI", p->id,
-			rte_eth_dev_count_avail());
+			"--port %u: no such ethdev port, %u found; give EAL --vdev=... or -a PCI",
+			p->id, rte_eth_dev_count_avail());
 	snprintf(p->driver, sizeof(p->driver), "%s", info.driver_name);
 	p->socket = rte_eth_dev_socket_id(p->id);
 	if (check_limits(p, spec, &info, err) != 0)
@@ -236,8 +239,8 @@ colo_port_start(struct colo_port *p, const struct colo_port_spec *spec, struct c
 		return -1;
 	rc = rte_eth_dev_start(p->id);
 	if (rc != 0)
-		return colo_error_set(err, "port %u (%s) does not start: %s", p->id, p->driver,
-			strerror(-rc));
+		return colo_error_set(
+			err, "port %u (%s) does not start: %s", p->id, p->driver, strerror(-rc));
 	rte_eth_macaddr_get(p->id, &p->mac);
 	read_rss(p, &info);
 	COLO_LOG(NOTICE, "port %u: %s, %u queue pairs, %u/%u descriptors, MTU %u, transmit %s%s%s",
@@ -270,8 +273,8 @@ colo_port_pair(uint16_t n_queues, unsigned int entries, uint16_t ids[2], struct 
 	for (unsigned int d = 0; d < 2; d++) {
 		for (uint16_t q = 0; q < n_queues; q++) {
 			snprintf(name, sizeof(name), "colo_wire_%u_%u", d, q);
-			ring[d][q] = rte_ring_create(name, entries, SOCKET_ID_ANY,
-				RING_F_SP_ENQ | RING_F_SC_DEQ);
+			ring[d][q] = rte_ring_create(
+				name, entries, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 			if (ring[d][q] == NULL)
 				return colo_error_set(err, "no memory for the rings of a pair: %s",
 					rte_strerror(rte_errno));
@@ -279,19 +282,19 @@ colo_port_pair(uint16_t n_queues, unsigned int entries, uint16_t ids[2], struct 
 	}
 	for (unsigned int d = 0; d < 2; d++) {
 		snprintf(name, sizeof(name), "colo_pair_%u", d);
-		id = rte_eth_from_rings(name, ring[d], n_queues, ring[1 - d], n_queues,
-			SOCKET_ID_ANY);
+		id = rte_eth_from_rings(
+			name, ring[d], n_queues, ring[1 - d], n_queues, SOCKET_ID_ANY);
 		if (id < 0)
-			return colo_error_set(err, "no net_ring port for a pair: %s",
-				rte_strerror(rte_errno));
+			return colo_error_set(
+				err, "no net_ring port for a pair: %s", rte_strerror(rte_errno));
 		ids[d] = id;
 	}
 	return 0;
 }
 
 int
-colo_port_register(struct colo_port *p, void *addr, uint64_t size, uint64_t page_size,
-	struct colo_error *err)
+colo_port_register(
+	struct colo_port *p, void *addr, uint64_t size, uint64_t page_size, struct colo_error *err)
 {
 	struct rte_eth_dev_info info;
 	int rc;
@@ -327,8 +330,8 @@ int
 colo_port_address(const struct colo_port *p, const char *ip, uint16_t udp_port,
 	struct colo_address *address, struct colo_error *err)
 {
-	const uint8_t link_local[] = {IPV4_LINK_LOCAL_NET, p->mac.addr_bytes[4],
-		p->mac.addr_bytes[5]};
+	const uint8_t link_local[] = {
+		IPV4_LINK_LOCAL_NET, p->mac.addr_bytes[4], p->mac.addr_bytes[5]};
 
 	memset(address, 0, sizeof(*address));
 	memcpy(address->mac, p->mac.addr_bytes, sizeof(address->mac));
@@ -341,8 +344,8 @@ colo_port_address(const struct colo_port *p, const char *ip, uint16_t udp_port,
 	} else if (inet_pton(AF_INET6, ip, address->ip) == 1) {
 		address->ip_version = 6;
 	} else {
-		return colo_error_set(err, "--ip %s: not an address; accepted: IPv4 or IPv6 in digits",
-			ip);
+		return colo_error_set(
+			err, "--ip %s: not an address; accepted: IPv4 or IPv6 in digits", ip);
 	}
 	return 0;
 }

@@ -37,7 +37,8 @@ struct colo_port {
 	uint16_t reta[RTE_ETH_RSS_RETA_SIZE_512];
 	struct rte_ether_addr mac;
 	struct rte_mempool *rx_pool;
-	struct rte_mempool *tx_pool;   /**< headers; whole frames where pages are not sent from where they lie */
+	struct rte_mempool
+		*tx_pool; /**< headers; whole frames where pages are not sent from where they lie */
 	struct rte_mempool *page_pool; /**< zero copy: mbufs that point into a block */
 };
 
@@ -54,17 +55,16 @@ struct colo_port_spec {
  * Configure and start the port; every limit of the driver is checked. Main lcore.
  * @return 0, or -1 with @p err. colo_port_stop() undoes it, also half-way.
  */
-int colo_port_start(struct colo_port *p, const struct colo_port_spec *spec,
-	struct colo_error *err);
+int colo_port_start(struct colo_port *p, const struct colo_port_spec *spec, struct colo_error *err);
 void colo_port_stop(struct colo_port *p);
 
 /** A crossed pair of net_ring ports with @p n_queues queues. @return 0 or -1 with @p err. */
-int colo_port_pair(uint16_t n_queues, unsigned int entries, uint16_t ids[2],
-	struct colo_error *err);
+int colo_port_pair(
+	uint16_t n_queues, unsigned int entries, uint16_t ids[2], struct colo_error *err);
 
 /** Let the port's device reach @p size bytes at @p addr (zero-copy transmit). 0 or -1. */
-int colo_port_register(struct colo_port *p, void *addr, uint64_t size, uint64_t page_size,
-	struct colo_error *err);
+int colo_port_register(
+	struct colo_port *p, void *addr, uint64_t size, uint64_t page_size, struct colo_error *err);
 void colo_port_unregister(struct colo_port *p, void *addr, uint64_t size);
 
 /**

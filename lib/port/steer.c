@@ -50,9 +50,9 @@ colo_steer_choose(struct colo_steering *s, const struct colo_port *p, const char
 {
 	memset(s, 0, sizeof(*s));
 	if (wanted == NULL) {
-		s->how = p->rss_offloads != 0 ? COLO_STEERED_RSS
-			: p->n_queues > 1 && can_flow(p) ? COLO_STEERED_FLOW
-							 : COLO_STEERED_PAIRED;
+		s->how = p->rss_offloads != 0		  ? COLO_STEERED_RSS
+			 : p->n_queues > 1 && can_flow(p) ? COLO_STEERED_FLOW
+							  : COLO_STEERED_PAIRED;
 	} else if (strcmp(wanted, "rss") == 0) {
 		s->how = COLO_STEERED_RSS;
 		if (p->rss_offloads == 0)
@@ -64,15 +64,16 @@ colo_steer_choose(struct colo_steering *s, const struct colo_port *p, const char
 		s->how = COLO_STEERED_FLOW;
 		if (!can_flow(p))
 			return colo_error_set(err,
-				"--steering flow: port %u (%s) takes no UDP rule; accepted: auto, paired",
+				"--steering flow: port %u (%s) takes no UDP rule; accepted: auto, "
+				"paired",
 				p->id, p->driver);
 	} else {
 		s->how = COLO_STEERED_PAIRED;
 	}
 	COLO_LOG(NOTICE, "port %u: channels are steered to queues by %s", p->id,
 		s->how == COLO_STEERED_RSS    ? "RSS (UDP ports chosen by rte_thash)"
-			: s->how == COLO_STEERED_FLOW ? "rte_flow rules"
-						      : "paired queues");
+		: s->how == COLO_STEERED_FLOW ? "rte_flow rules"
+					      : "paired queues");
 	return 0;
 }
 
@@ -134,7 +135,8 @@ install_flow(struct colo_steering *s, const struct colo_port *p, unsigned int ch
 	struct rte_flow_item_udp mask = {.hdr.dst_port = RTE_BE16(0xffff)};
 	struct rte_flow_item pattern[] = {
 		{.type = RTE_FLOW_ITEM_TYPE_ETH},
-		{.type = local->ip_version == 6 ? RTE_FLOW_ITEM_TYPE_IPV6 : RTE_FLOW_ITEM_TYPE_IPV4},
+		{.type = local->ip_version == 6 ? RTE_FLOW_ITEM_TYPE_IPV6
+						: RTE_FLOW_ITEM_TYPE_IPV4},
 		{.type = RTE_FLOW_ITEM_TYPE_UDP, .spec = &udp, .mask = &mask},
 		{.type = RTE_FLOW_ITEM_TYPE_END},
 	};

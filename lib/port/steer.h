@@ -12,7 +12,11 @@
 
 #include "port.h"
 
-enum colo_steer { COLO_STEERED_PAIRED, COLO_STEERED_RSS, COLO_STEERED_FLOW };
+enum colo_steer {
+	COLO_STEERED_PAIRED,
+	COLO_STEERED_RSS,
+	COLO_STEERED_FLOW
+};
 
 /** Owner: main lcore at start, then the control core (one session at a time). */
 struct colo_steering {

@@ -10,8 +10,8 @@ decode_record(struct colo_receiver *r, const struct colo_page_packet *p, unsigne
 	uint8_t *mine = r->scratch + i * COLO_PAGE_SIZE;
 	const uint8_t *bytes;
 
-	bytes = rte_pktmbuf_read(p->frame.mbuf, rec->payload, rec->length,
-		r->linear + i * COLO_PAGE_SIZE);
+	bytes = rte_pktmbuf_read(
+		p->frame.mbuf, rec->payload, rec->length, r->linear + i * COLO_PAGE_SIZE);
 	if (bytes == NULL)
 		return COLO_drop_length;
 	rec->contents = bytes;
@@ -23,7 +23,7 @@ decode_record(struct colo_receiver *r, const struct colo_page_packet *p, unsigne
 		rec->length = COLO_PAGE_SIZE;
 	}
 	return colo_crc32(rec->contents, rec->length) == rec->crc ? COLO_FRAME_OK
-								   : COLO_drop_content_crc;
+								  : COLO_drop_content_crc;
 }
 
 bool

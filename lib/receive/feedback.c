@@ -64,8 +64,8 @@ colo_feedback_transmit(struct colo_receiver *r)
 	uint16_t sent;
 
 	if (r->id == 0 && r->n_tx < COLO_BURST)
-		r->n_tx += rte_ring_dequeue_burst(r->end->lane.tx, (void **)&r->tx[r->n_tx],
-			COLO_BURST - r->n_tx, NULL);
+		r->n_tx += rte_ring_dequeue_burst(
+			r->end->lane.tx, (void **)&r->tx[r->n_tx], COLO_BURST - r->n_tx, NULL);
 	if (r->n_tx == 0)
 		return false;
 	sent = rte_eth_tx_burst(r->end->port->id, r->id, r->tx, r->n_tx);

@@ -17,7 +17,8 @@ read_record(const struct colo_record *wire, struct colo_parsed_record *r)
 	r->contents = NULL;
 }
 
-/* Parts have one legal geometry: part k begins at k * part_size and ends there or at the page's end. */
+/* Parts have one legal geometry: part k begins at k * part_size and ends there or at the page's
+ * end. */
 static bool
 raw_legal(const struct colo_parsed_record *r, uint32_t part_size)
 {
@@ -27,8 +28,8 @@ raw_legal(const struct colo_parsed_record *r, uint32_t part_size)
 }
 
 static enum colo_counter
-check_record(const struct colo_blocks *blocks, uint32_t part_size,
-	const struct colo_parsed_record *r)
+check_record(
+	const struct colo_blocks *blocks, uint32_t part_size, const struct colo_parsed_record *r)
 {
 	uint32_t count = r->kind == COLO_RECORD_ZERO ? r->count : 1;
 	uint32_t n_pages;
@@ -43,10 +44,13 @@ check_record(const struct colo_blocks *blocks, uint32_t part_size,
 		return raw_legal(r, part_size) ? COLO_FRAME_OK : COLO_drop_geometry;
 	case COLO_RECORD_ZERO:
 		return r->count > 0 && r->length == 0 && r->offset == 0 && r->crc == 0
-			? COLO_FRAME_OK : COLO_drop_geometry;
+			       ? COLO_FRAME_OK
+			       : COLO_drop_geometry;
 	case COLO_RECORD_ZSTD:
 		return r->count == 1 && r->length > 0 && r->length <= COLO_PAGE_SIZE &&
-				r->offset == 0 ? COLO_FRAME_OK : COLO_drop_geometry;
+				       r->offset == 0
+			       ? COLO_FRAME_OK
+			       : COLO_drop_geometry;
 	default:
 		return COLO_drop_kind;
 	}
@@ -68,8 +72,7 @@ record_end(const struct colo_parsed_record *r)
 }
 
 enum colo_counter
-colo_parse_records(const struct colo_blocks *blocks, uint32_t part_size,
-	struct colo_page_packet *p)
+colo_parse_records(const struct colo_blocks *blocks, uint32_t part_size, struct colo_page_packet *p)
 {
 	const struct colo_record *wire =
 		(const struct colo_record *)(p->frame.head + sizeof(struct colo_header));

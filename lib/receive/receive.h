@@ -32,13 +32,13 @@
 
 /** What the control core wants of all receivers; written before colo_gate_raise(). */
 struct colo_receive_phase {
-	bool session;	      /**< a session is on */
-	bool new_session;     /**< windows start anew */
+	bool session;	  /**< a session is on */
+	bool new_session; /**< windows start anew */
 	struct colo_frame_filter filter;
 	struct colo_address peer;
-	uint32_t ip_udp_len;  /**< COLO_IPV4_UDP_LEN or COLO_IPV6_UDP_LEN */
-	uint32_t epoch;	      /**< the open epoch, 0: none */
-	uint8_t kind;	      /**< of it: enum colo_epoch_kind */
+	uint32_t ip_udp_len; /**< COLO_IPV4_UDP_LEN or COLO_IPV6_UDP_LEN */
+	uint32_t epoch;	     /**< the open epoch, 0: none */
+	uint8_t kind;	     /**< of it: enum colo_epoch_kind */
 };
 
 /** All receiving channels of a secondary. Made at start. */
@@ -50,13 +50,15 @@ struct colo_receive_end {
 	struct colo_lane_rings lane;
 	unsigned int n_channels;
 	unsigned int window; /**< slots a channel may have outstanding */
-	struct rte_ring *handover[COLO_MAX_CHANNELS]; /**< frames of channel c that came elsewhere */
+	struct rte_ring
+		*handover[COLO_MAX_CHANNELS]; /**< frames of channel c that came elsewhere */
 	struct colo_receiver *channel[COLO_MAX_CHANNELS];
 };
 
-/** What a channel has done in the open epoch. Written by its poll core, read by the control core. */
+/** What a channel has done in the open epoch. Written by its poll core, read by the control core.
+ */
 struct colo_receive_progress {
-	_Atomic uint64_t cum;	 /**< store-release, after the others */
+	_Atomic uint64_t cum; /**< store-release, after the others */
 	_Atomic uint64_t pages;
 	_Atomic uint64_t zero_pages;
 	_Atomic uint64_t digest;
@@ -78,15 +80,15 @@ struct colo_receiver {
 	struct colo_frame_template template;
 	/* the datapath's */
 	struct colo_receive_window window;
-	uint64_t now_us; /**< of this turn */
+	uint64_t now_us;      /**< of this turn */
 	uint64_t next_packet; /**< of feedback */
 	uint64_t feedback_us; /**< when it was last sent */
 	uint32_t unreported;  /**< slots placed since */
 	bool feedback_due;
 	uint64_t pages, zero_pages, digest, wire_bytes; /**< of the open epoch */
 	ZSTD_DCtx *zstd;
-	uint8_t *scratch; /**< COLO_MAX_RECORDS pages, decoded */
-	uint8_t *linear;  /**< a payload that lies in more than one segment */
+	uint8_t *scratch;		 /**< COLO_MAX_RECORDS pages, decoded */
+	uint8_t *linear;		 /**< a payload that lies in more than one segment */
 	struct rte_mbuf *tx[COLO_BURST]; /**< feedback and control frames on their way out */
 	uint16_t n_tx;
 	struct colo_counters counters;
@@ -122,8 +124,8 @@ bool colo_receive_poll(struct colo_receiver *r);
 bool colo_parse(struct colo_receiver *r, struct rte_mbuf *m, struct colo_page_packet *p);
 
 /** parse.c: the records of @p p against blocks and geometry. @return COLO_FRAME_OK or a counter. */
-enum colo_counter colo_parse_records(const struct colo_blocks *blocks, uint32_t part_size,
-	struct colo_page_packet *p);
+enum colo_counter colo_parse_records(
+	const struct colo_blocks *blocks, uint32_t part_size, struct colo_page_packet *p);
 
 /** decode.c: contents of all records. @return false when the packet is dropped (counted). */
 bool colo_decode(struct colo_receiver *r, struct colo_page_packet *p);
@@ -144,8 +146,8 @@ void colo_feedback(struct colo_receiver *r);
 bool colo_feedback_transmit(struct colo_receiver *r);
 
 /** receiver.c: @return a channel's state, or NULL with @p err. Main lcore, at start. */
-struct colo_receiver *colo_receiver_new(struct colo_receive_end *end, uint8_t id,
-	struct colo_error *err);
+struct colo_receiver *colo_receiver_new(
+	struct colo_receive_end *end, uint8_t id, struct colo_error *err);
 void colo_receiver_free(struct colo_receiver *r);
 
 /** receiver.c: take over the phase the control core wants. */

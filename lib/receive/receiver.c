@@ -20,11 +20,17 @@ colo_receiver_new(struct colo_receive_end *end, uint8_t id, struct colo_error *e
 		goto no_memory;
 	r->end = end;
 	r->id = id;
-	r->rx = (struct colo_rx){.port_id = end->port->id, .queue = id, .channel = id,
-		.filter = &r->filter, .handover = end->handover, .counters = &r->counters};
-	r->scratch = rte_malloc_socket("colo_scratch", COLO_MAX_RECORDS * COLO_PAGE_SIZE, 64, socket);
+	r->rx = (struct colo_rx){.port_id = end->port->id,
+		.queue = id,
+		.channel = id,
+		.filter = &r->filter,
+		.handover = end->handover,
+		.counters = &r->counters};
+	r->scratch =
+		rte_malloc_socket("colo_scratch", COLO_MAX_RECORDS * COLO_PAGE_SIZE, 64, socket);
 	r->linear = rte_malloc_socket("colo_linear", COLO_MAX_RECORDS * COLO_PAGE_SIZE, 64, socket);
-	r->zstd = ZSTD_initStaticDCtx(rte_malloc_socket("colo_zstd", zstd_size, 64, socket), zstd_size);
+	r->zstd = ZSTD_initStaticDCtx(
+		rte_malloc_socket("colo_zstd", zstd_size, 64, socket), zstd_size);
 	if (r->scratch == NULL || r->linear == NULL || r->zstd == NULL)
 		goto no_memory;
 	return r;
@@ -94,6 +100,43 @@ receive_frame(struct colo_receiver *r, struct rte_mbuf *m)
 	colo_record(r, &packet);
 }
 
+/*
+ * Frames come from another core's cache (or the NIC's writes): 230 ns a line if each is waited
+ * for. What frame i + AHEAD needs first is asked for while frame i is worked on.
+ */
+#define AHEAD 2
+
+static void
+prefetch_burst(struct rte_mbuf **frames, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		rte_mbuf_prefetch_part1(frames[i]);
+		rte_mbuf_prefetch_part2(frames[i]);
+	}
+}
+
+static void
+prefetch_frame(struct rte_mbuf **frames, uint16_t i, uint16_t n)
+{
+	const struct rte_mbuf *page;
+
+	if (i + 2 * AHEAD < n) {
+		const struct rte_mbuf *head = frames[i + 2 * AHEAD];
+
+		rte_prefetch0(rte_pktmbuf_mtod(head, uint8_t *));
+		rte_prefetch0(rte_pktmbuf_mtod(head, uint8_t *) + 64);
+		if (head->next != NULL) {
+			rte_mbuf_prefetch_part1(head->next);
+			rte_mbuf_prefetch_part2(head->next);
+		}
+	}
+	if (i + AHEAD >= n)
+		return;
+	page = frames[i + AHEAD]->next != NULL ? frames[i + AHEAD]->next : frames[i + AHEAD];
+	for (unsigned int line = 0; line < 8; line++)
+		rte_prefetch0(rte_pktmbuf_mtod(page, uint8_t *) + 64 * line);
+}
+
 bool
 colo_receive_poll(struct colo_receiver *r)
 {
@@ -108,8 +151,11 @@ colo_receive_poll(struct colo_receiver *r)
 	}
 	r->now_us = colo_now_us();
 	n = colo_rx_burst(&r->rx, frames, &worked);
-	for (uint16_t i = 0; i < n; i++)
+	prefetch_burst(frames, n);
+	for (uint16_t i = 0; i < n; i++) {
+		prefetch_frame(frames, i, n);
 		receive_frame(r, frames[i]);
+	}
 	if (n > 0) {
 		colo_page_fence();
 		colo_record_publish(r);

@@ -48,8 +48,7 @@ colo_record(struct colo_receiver *r, const struct colo_page_packet *p)
 	}
 	colo_receive_window_place(&r->window, p->slot);
 	r->unreported++;
-	if ((p->frame.flags & COLO_FLAG_ACK_NOW) ||
-		(!gap && colo_receive_window_gap(&r->window)))
+	if ((p->frame.flags & COLO_FLAG_ACK_NOW) || (!gap && colo_receive_window_gap(&r->window)))
 		r->feedback_due = true;
 	r->wire_bytes += bytes;
 	r->counters.n[COLO_rx_bytes] += bytes;

@@ -11,8 +11,8 @@ take_feedback(struct colo_sender *s, const struct colo_frame *f)
 	if (f->channel != s->id)
 		return COLO_drop_channel;
 	if (f->length < sizeof(struct colo_header) + sizeof(*feedback) ||
-		!colo_send_window_feedback(&s->window, feedback,
-			f->length - sizeof(struct colo_header), s->now_us))
+		!colo_send_window_feedback(
+			&s->window, feedback, f->length - sizeof(struct colo_header), s->now_us))
 		return COLO_drop_feedback;
 	return COLO_rx_feedback;
 }

@@ -36,8 +36,8 @@ attach_page(struct colo_sender *s, const uint8_t *bytes, uint16_t length)
 }
 
 static bool
-chain_payload(struct colo_sender *s, struct rte_mbuf *head, const struct colo_item *items,
-	unsigned int n)
+chain_payload(
+	struct colo_sender *s, struct rte_mbuf *head, const struct colo_item *items, unsigned int n)
 {
 	struct rte_mbuf *tail = head;
 
@@ -79,8 +79,8 @@ contents_crc(const struct colo_sender *s, const struct colo_item *item)
 		return 0;
 	if (r->kind == COLO_RECORD_RAW)
 		return colo_crc32(item->payload, item->length);
-	return colo_crc32(colo_page_addr(&s->end->blocks->block[r->block].guest, r->page),
-		COLO_PAGE_SIZE);
+	return colo_crc32(
+		colo_page_addr(&s->end->blocks->block[r->block].guest, r->page), COLO_PAGE_SIZE);
 }
 
 static void
@@ -125,8 +125,8 @@ account(struct colo_sender *s, const struct colo_item *item, uint32_t crc)
 static struct rte_mbuf *
 build(struct colo_sender *s, struct colo_item *items, unsigned int n)
 {
-	uint32_t head = s->template.length + sizeof(struct colo_header) +
-		n * sizeof(struct colo_record);
+	uint32_t head =
+		s->template.length + sizeof(struct colo_header) + n * sizeof(struct colo_record);
 	struct rte_mbuf *m = rte_pktmbuf_alloc(s->end->port->tx_pool);
 	bool inline_payload = s->zstd_on || !s->end->port->zero_copy;
 

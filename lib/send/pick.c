@@ -111,8 +111,8 @@ pick_zero(struct colo_sender *s, struct colo_item *item)
 	do {
 		count++;
 		s->has_page = false;
-	} while (count < UINT16_MAX && next_page(s) && s->page_is_zero &&
-		s->page_block == block && s->page == first + count);
+	} while (count < UINT16_MAX && next_page(s) && s->page_is_zero && s->page_block == block &&
+		 s->page == first + count);
 	item->record = (struct colo_slot_record){
 		.block = block, .page = first, .count = count, .kind = COLO_RECORD_ZERO};
 	item->offset = 0;
@@ -132,8 +132,8 @@ raw_part(const struct colo_sender *s, uint32_t block, uint32_t page, uint16_t pa
 }
 
 static bool
-compress_page(struct colo_sender *s, uint32_t block, uint32_t page, uint8_t *out,
-	struct colo_item *item)
+compress_page(
+	struct colo_sender *s, uint32_t block, uint32_t page, uint8_t *out, struct colo_item *item)
 {
 	size_t limit = RTE_MIN(COLO_PAGE_SIZE - ZSTD_WORTH_BYTES,
 		s->room - colo_record_room(0) - COLO_SEAL_TAG_LEN);
@@ -143,8 +143,8 @@ compress_page(struct colo_sender *s, uint32_t block, uint32_t page, uint8_t *out
 		page_bytes(s, block, page), COLO_PAGE_SIZE);
 	if (ZSTD_isError(size) || size > limit)
 		return false;
-	item->record = (struct colo_slot_record){
-		.block = block, .page = page, .kind = COLO_RECORD_ZSTD};
+	item->record =
+		(struct colo_slot_record){.block = block, .page = page, .kind = COLO_RECORD_ZSTD};
 	item->offset = 0;
 	item->length = size;
 	item->payload = out;

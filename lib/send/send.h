@@ -30,7 +30,7 @@
 
 /** Pieces that have pages to send, claimed one by one by all senders. */
 struct colo_outbox {
-	struct colo_piece_list list; /**< control core, while nobody sends */
+	struct colo_piece_list list;			    /**< control core, while nobody sends */
 	_Atomic uint32_t next __attribute__((aligned(64))); /**< every sender adds */
 };
 
@@ -57,13 +57,15 @@ struct colo_send_end {
 	struct colo_lane_rings lane;
 	unsigned int n_channels;
 	struct colo_outbox outbox;
-	struct rte_ring *handover[COLO_MAX_CHANNELS]; /**< frames of channel c that came elsewhere */
+	struct rte_ring
+		*handover[COLO_MAX_CHANNELS]; /**< frames of channel c that came elsewhere */
 	struct colo_sender *channel[COLO_MAX_CHANNELS];
 };
 
 /** What a channel has sent in the epoch. Written by its poll core, read by the control core. */
 struct colo_send_progress {
-	_Atomic uint32_t epoch_sent; /**< store-release, after the others: all of this epoch is out */
+	_Atomic uint32_t
+		epoch_sent; /**< store-release, after the others: all of this epoch is out */
 	_Atomic uint64_t end_slot;
 	_Atomic uint64_t pages;
 	_Atomic uint64_t zero_pages;
@@ -116,11 +118,11 @@ struct colo_sender {
 	bool has_item;	    /**< `item` did not fit the packet before */
 	struct colo_item item;
 	struct colo_item packet[COLO_MAX_RECORDS]; /**< items of the packet at hand */
-	unsigned int n_packet;	    /**< not 0: it waits for an mbuf */
-	bool sent_all;	    /**< of the epoch */
+	unsigned int n_packet;			   /**< not 0: it waits for an mbuf */
+	bool sent_all;				   /**< of the epoch */
 	/* compression */
 	ZSTD_CCtx *zstd;
-	uint8_t *zstd_out;   /**< compressed pages of the packet at hand */
+	uint8_t *zstd_out; /**< compressed pages of the packet at hand */
 	uint32_t zstd_used;
 	uint8_t *zstd_again; /**< the same for a packet that is sent again */
 	/* out */
@@ -154,8 +156,8 @@ bool colo_pick(struct colo_sender *s, struct colo_item *item);
 void colo_pick_reset(struct colo_sender *s);
 
 /** pick.c: payload of a record that was sent before; @p out has room for a page. */
-void colo_pick_again(struct colo_sender *s, const struct colo_slot_record *record,
-	uint8_t *out, struct colo_item *item);
+void colo_pick_again(struct colo_sender *s, const struct colo_slot_record *record, uint8_t *out,
+	struct colo_item *item);
 
 /** encode.c: new packets while there is credit and room in s->tx. */
 void colo_encode_new(struct colo_sender *s);

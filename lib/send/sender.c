@@ -11,7 +11,8 @@
 #define ZSTD_LEVEL_MIN (-7)
 #define ZSTD_LEVEL_MAX 19
 
-/* Room for a context of any level --codec takes, so that the level may change without allocation. */
+/* Room for a context of any level --codec takes, so that the level may change without allocation.
+ */
 static size_t
 zstd_context_size(void)
 {
@@ -37,11 +38,16 @@ colo_sender_new(struct colo_send_end *end, uint8_t id, struct colo_error *err)
 		goto no_memory;
 	s->end = end;
 	s->id = id;
-	s->rx = (struct colo_rx){.port_id = end->port->id, .queue = id, .channel = id,
-		.filter = &s->filter, .handover = end->handover, .counters = &s->counters};
+	s->rx = (struct colo_rx){.port_id = end->port->id,
+		.queue = id,
+		.channel = id,
+		.filter = &s->filter,
+		.handover = end->handover,
+		.counters = &s->counters};
 	s->zstd_out = rte_malloc_socket("colo_zstd", out_size, 64, socket);
 	s->zstd_again = rte_malloc_socket("colo_zstd", out_size, 64, socket);
-	s->zstd = ZSTD_initStaticCCtx(rte_malloc_socket("colo_zstd", zstd_size, 64, socket), zstd_size);
+	s->zstd = ZSTD_initStaticCCtx(
+		rte_malloc_socket("colo_zstd", zstd_size, 64, socket), zstd_size);
 	if (s->zstd_out == NULL || s->zstd_again == NULL || s->zstd == NULL)
 		goto no_memory;
 	return s;
@@ -121,8 +127,7 @@ publish(struct colo_sender *s)
 	atomic_store_explicit(&to->resent, s->resent, memory_order_relaxed);
 	atomic_store_explicit(&to->pages, s->pages, memory_order_relaxed);
 	atomic_store_explicit(&to->acked, s->window.cum, memory_order_relaxed);
-	if (!s->sent_all ||
-		atomic_load_explicit(&to->epoch_sent, memory_order_relaxed) == s->epoch)
+	if (!s->sent_all || atomic_load_explicit(&to->epoch_sent, memory_order_relaxed) == s->epoch)
 		return;
 	atomic_store_explicit(&to->end_slot, s->window.next_slot, memory_order_relaxed);
 	atomic_store_explicit(&to->zero_pages, s->zero_pages, memory_order_relaxed);

@@ -10,8 +10,8 @@ colo_transmit(struct colo_sender *s)
 	uint16_t sent;
 
 	if (s->id == 0 && s->n_tx <= COLO_BURST)
-		s->n_tx += rte_ring_dequeue_burst(s->end->lane.tx, (void **)&s->tx[s->n_tx],
-			COLO_BURST, NULL);
+		s->n_tx += rte_ring_dequeue_burst(
+			s->end->lane.tx, (void **)&s->tx[s->n_tx], COLO_BURST, NULL);
 	if (s->n_tx == 0)
 		return false;
 	sent = rte_eth_tx_burst(s->end->port->id, s->id, s->tx, s->n_tx);

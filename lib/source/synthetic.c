@@ -117,8 +117,6 @@ store_device_state(struct synthetic *g)
 static enum colo_source_status
 carry_out(struct synthetic *g, enum colo_source_request request)
 {
-	if (request == COLO_SOURCE_RESUME)
-		return COLO_SOURCE_DONE;
 	publish(g);
 	if (request == COLO_SOURCE_PAUSE)
 		atomic_store_explicit(&g->source->paused_tsc, rte_rdtsc(), memory_order_relaxed);
@@ -138,10 +136,13 @@ run_guest(void *arg)
 			; /* EINTR */
 		if (atomic_load_explicit(&g->quit, memory_order_relaxed))
 			return NULL;
-		request = atomic_load_explicit(&g->request, memory_order_acquire);
-		/* pairs with poll()'s acquire: pages and todo before the status */
-		atomic_store_explicit(&g->status, carry_out(g, request), memory_order_release);
-		if (request == COLO_SOURCE_RESUME && !g->pending && g->all_known)
+		/* a PAUSE may overtake a RESUME that was not seen yet: each is carried out once */
+		request = atomic_exchange_explicit(&g->request, 0, memory_order_acquire);
+		if (request == COLO_SOURCE_ROUND || request == COLO_SOURCE_PAUSE)
+			/* pairs with poll()'s acquire: pages and todo before the status */
+			atomic_store_explicit(
+				&g->status, carry_out(g, request), memory_order_release);
+		else if (request == COLO_SOURCE_RESUME && !g->pending && g->all_known)
 			dirty_next_set(g);
 	}
 }
@@ -255,7 +256,10 @@ synthetic_request(struct colo_source *s, enum colo_source_request request)
 {
 	struct synthetic *g = s->state;
 
-	atomic_store_explicit(&g->status, COLO_SOURCE_BUSY, memory_order_relaxed);
+	/* a resumed guest runs at once; its thread begins to dirty pages when it is scheduled */
+	atomic_store_explicit(&g->status,
+		request == COLO_SOURCE_RESUME ? COLO_SOURCE_DONE : COLO_SOURCE_BUSY,
+		memory_order_relaxed);
 	atomic_store_explicit(&g->request, request, memory_order_release);
 	sem_post(&g->wake);
 }

@@ -56,8 +56,7 @@ colo_frame_template_init(struct colo_frame_template *t, const struct colo_addres
 	t->channel = channel;
 	memcpy(&eth->src_addr, from->mac, 6);
 	memcpy(&eth->dst_addr, to->mac, 6);
-	eth->ether_type =
-		rte_cpu_to_be_16(t->is_ipv6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4);
+	eth->ether_type = rte_cpu_to_be_16(t->is_ipv6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4);
 	t->length = COLO_ETHER_LEN + (t->is_ipv6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN);
 	if (t->is_ipv6)
 		template_ipv6(t, from, to);
@@ -131,7 +130,7 @@ check_ipv4(const struct colo_frame_filter *filter, const struct rte_ipv4_hdr *ip
 		return false;
 	*ip_payload = rte_be_to_cpu_16(ip->total_length) - sizeof(*ip);
 	return memcmp(&ip->src_addr, filter->peer.ip, 4) == 0 &&
-		memcmp(&ip->dst_addr, filter->local.ip, 4) == 0;
+	       memcmp(&ip->dst_addr, filter->local.ip, 4) == 0;
 }
 
 static bool
@@ -143,7 +142,7 @@ check_ipv6(const struct colo_frame_filter *filter, const struct rte_ipv6_hdr *ip
 		return false;
 	*ip_payload = rte_be_to_cpu_16(ip->payload_len);
 	return memcmp(ip->src_addr, filter->peer.ip, 16) == 0 &&
-		memcmp(ip->dst_addr, filter->local.ip, 16) == 0;
+	       memcmp(ip->dst_addr, filter->local.ip, 16) == 0;
 }
 
 /* @return UDP destination port, 0 if the frame is none of ours. Sets f->payload, f->length. */

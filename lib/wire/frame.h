@@ -17,18 +17,18 @@
 #include "wire.h"
 
 /** Everything the CRC of a header covers fits this: feedback with all its words is the longest. */
-#define COLO_FRAME_HEAD_MAX                                                                        \
+#define COLO_FRAME_HEAD_MAX \
 	(sizeof(struct colo_header) + sizeof(struct colo_feedback) + COLO_FEEDBACK_WORDS * 8)
 static_assert(COLO_FRAME_HEAD_MAX >=
-			sizeof(struct colo_header) + COLO_MAX_RECORDS * sizeof(struct colo_record),
+		      sizeof(struct colo_header) + COLO_MAX_RECORDS * sizeof(struct colo_record),
 	"record table");
 
 /** Ethernet, IP and UDP headers of one flow, but for the lengths. Read-only once made. */
 struct colo_frame_template {
 	uint8_t bytes[COLO_ETHER_LEN + COLO_IPV6_UDP_LEN];
-	uint16_t length;      /**< bytes used: 42 or 62 */
+	uint16_t length; /**< bytes used: 42 or 62 */
 	bool is_ipv6;
-	uint32_t ip_sum;      /**< IPv4: sum of the header's words, total length 0 */
+	uint32_t ip_sum; /**< IPv4: sum of the header's words, total length 0 */
 	uint32_t session;
 	uint8_t channel;
 };
@@ -38,8 +38,8 @@ void colo_frame_template_init(struct colo_frame_template *t, const struct colo_a
 	const struct colo_address *to, uint16_t to_port, uint32_t session, uint8_t channel);
 
 /** Fill in the three outer headers at @p start for @p udp_payload bytes. Poll cores. */
-void colo_frame_write_outer(const struct colo_frame_template *t, uint8_t *start,
-	uint16_t udp_payload);
+void colo_frame_write_outer(
+	const struct colo_frame_template *t, uint8_t *start, uint16_t udp_payload);
 
 /** Values of a colo_header on the way out. */
 struct colo_frame_fields {
@@ -64,7 +64,7 @@ struct colo_frame_filter {
 	struct colo_address local, peer;
 	uint32_t session;
 	unsigned int n_channels;
-	bool take_pages;    /**< secondary; else feedback */
+	bool take_pages; /**< secondary; else feedback */
 };
 
 /** A frame that passed colo_frame_check(): host byte order, and a private copy of its head. */
@@ -91,7 +91,7 @@ struct colo_frame {
  * Check outer headers, header, lengths, session, channel and CRC. Poll cores; the mbuf stays the
  * caller's. @return COLO_FRAME_OK, or the counter (drop_...) that names what is wrong.
  */
-enum colo_counter colo_frame_check(const struct colo_frame_filter *filter, struct rte_mbuf *m,
-	struct colo_frame *f);
+enum colo_counter colo_frame_check(
+	const struct colo_frame_filter *filter, struct rte_mbuf *m, struct colo_frame *f);
 
 #endif

@@ -44,7 +44,7 @@ static_assert(sizeof(struct colo_header) == 32, "header");
 #define COLO_FLAG_ACK_NOW 0x0001 /**< page packet: answer with feedback at once */
 
 enum colo_record_kind {
-	COLO_RECORD_RAW = 1,  /**< a whole page, or the part of it that `offset` and `length` name */
+	COLO_RECORD_RAW = 1, /**< a whole page, or the part of it that `offset` and `length` name */
 	COLO_RECORD_ZERO = 2, /**< `count` zero pages, no payload */
 	COLO_RECORD_ZSTD = 3, /**< one page as one zstd frame of `length` bytes */
 };
@@ -54,13 +54,14 @@ enum colo_record_kind {
  * Records ascend strictly by (block, page, offset) and do not overlap.
  */
 struct colo_record {
-	rte_be32_t page; /**< number of the (first) page in the block */
-	uint8_t block;	 /**< number of the block, as agreed in hello */
-	uint8_t kind;	 /**< enum colo_record_kind */
+	rte_be32_t page;   /**< number of the (first) page in the block */
+	uint8_t block;	   /**< number of the block, as agreed in hello */
+	uint8_t kind;	   /**< enum colo_record_kind */
 	rte_be16_t length; /**< payload bytes in this packet */
-	rte_be16_t offset; /**< raw: first byte within the page, a multiple of the part size; else 0 */
-	rte_be16_t count;  /**< zero: pages of the run; else 1 */
-	rte_be32_t crc;	   /**< CRC-32 of the decoded contents; zero runs: 0 */
+	rte_be16_t
+		offset; /**< raw: first byte within the page, a multiple of the part size; else 0 */
+	rte_be16_t count; /**< zero: pages of the run; else 1 */
+	rte_be32_t crc;	  /**< CRC-32 of the decoded contents; zero runs: 0 */
 } __attribute__((packed));
 static_assert(sizeof(struct colo_record) == 16, "record");
 
@@ -128,24 +129,24 @@ struct colo_control_reply {
 	uint8_t detail;	  /**< channel or block that disagreed */
 	uint8_t is_reply; /**< 1 */
 	rte_be32_t commit_us;
-	rte_be32_t flush_us; /**< BEGIN: of the epoch before */
-	rte_be64_t pages;    /**< END: pages committed */
+	rte_be32_t flush_us;   /**< BEGIN: of the epoch before */
+	rte_be64_t pages;      /**< END: pages committed */
 	rte_be64_t wire_bytes; /**< END: bytes of the epoch's page packets */
 } __attribute__((packed));
 static_assert(sizeof(struct colo_control_reply) == 32, "reply");
 
 /* ---- sizes that follow ---- */
 
-#define COLO_ETHER_LEN	   14u
-#define COLO_IPV4_UDP_LEN  28u
-#define COLO_IPV6_UDP_LEN  48u
-#define COLO_SEAL_TAG_LEN  16u	 /**< room an AEAD tag will need at the end of a frame */
-#define COLO_MTU_MIN	   1280u /**< IPv6's minimum; a page is then at most four parts */
-#define COLO_MTU_MAX	   9000u
-#define COLO_PART_ALIGN	   16u /**< bytes; raw parts begin at a multiple of it */
-#define COLO_MAX_PARTS	   4u  /**< of one page, at COLO_MTU_MIN */
-#define COLO_HEADERS_MAX                                                                           \
-	(COLO_ETHER_LEN + COLO_IPV6_UDP_LEN + sizeof(struct colo_header) +                         \
+#define COLO_ETHER_LEN	  14u
+#define COLO_IPV4_UDP_LEN 28u
+#define COLO_IPV6_UDP_LEN 48u
+#define COLO_SEAL_TAG_LEN 16u	/**< room an AEAD tag will need at the end of a frame */
+#define COLO_MTU_MIN	  1280u /**< IPv6's minimum; a page is then at most four parts */
+#define COLO_MTU_MAX	  9000u
+#define COLO_PART_ALIGN	  16u /**< bytes; raw parts begin at a multiple of it */
+#define COLO_MAX_PARTS	  4u  /**< of one page, at COLO_MTU_MIN */
+#define COLO_HEADERS_MAX                                                   \
+	(COLO_ETHER_LEN + COLO_IPV6_UDP_LEN + sizeof(struct colo_header) + \
 		COLO_MAX_RECORDS * sizeof(struct colo_record))
 
 /**
