@@ -64,8 +64,10 @@ address(const char *ip, uint16_t source_port)
 static struct colo_port
 port_with(uint16_t n_queues, uint16_t reta_size)
 {
-	struct colo_port p = {.n_queues = n_queues, .rss_offloads = RTE_ETH_RSS_NONFRAG_IPV4_UDP,
-		.rss_key_len = sizeof(key), .reta_size = reta_size};
+	struct colo_port p = {.n_queues = n_queues,
+		.rss_offloads = RTE_ETH_RSS_NONFRAG_IPV4_UDP,
+		.rss_key_len = sizeof(key),
+		.reta_size = reta_size};
 
 	memcpy(p.rss_key, key, sizeof(key));
 	for (unsigned int i = 0; i < reta_size; i++)
@@ -74,8 +76,7 @@ port_with(uint16_t n_queues, uint16_t reta_size)
 }
 
 static void
-check_known(const char *from, uint16_t from_port, const char *to, uint16_t to_port,
-	uint32_t hash)
+check_known(const char *from, uint16_t from_port, const char *to, uint16_t to_port, uint32_t hash)
 {
 	struct colo_address peer = address(from, from_port), local = address(to, 0);
 	struct colo_port p = port_with(1, 512);
@@ -116,7 +117,7 @@ test_random(void)
 			local.ip[k] = rand();
 		}
 		differ += colo_steer_rss_queue(&p, &peer, &local, port) !=
-			p.reta[hash_of(&peer, &local, port) % p.reta_size];
+			  p.reta[hash_of(&peer, &local, port) % p.reta_size];
 	}
 	CU_ASSERT_EQUAL(differ, 0);
 }
@@ -131,7 +132,8 @@ check_ports(uint16_t n_queues, uint16_t reta_size, const char *from, const char 
 
 	CU_ASSERT_EQUAL_FATAL(colo_steer_ports(&s, &p, 30000, &peer, &local, &err), 0);
 	for (unsigned int c = 0; c < n_queues; c++) {
-		CU_ASSERT_EQUAL(p.reta[hash_of(&peer, &local, local.channel_port[c]) % reta_size], c);
+		CU_ASSERT_EQUAL(
+			p.reta[hash_of(&peer, &local, local.channel_port[c]) % reta_size], c);
 		CU_ASSERT_TRUE(local.channel_port[c] >= 30000);
 		for (unsigned int k = 0; k < c; k++)
 			CU_ASSERT_NOT_EQUAL(local.channel_port[c], local.channel_port[k]);
