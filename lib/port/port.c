@@ -298,24 +298,12 @@ colo_port_pair(uint16_t n_queues, unsigned int entries, uint16_t ids[2], struct 
 	char name[RTE_RING_NAMESIZE];
 	int id;
 
-<<<<<<< HEAD
-	for (unsigned int d = 0; d < 2; d++) {
-		for (uint16_t q = 0; q < n_queues; q++) {
-			snprintf(name, sizeof(name), "colo_wire_%u_%u", d, q);
-			ring[d][q] = rte_ring_create(
-				name, entries, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
-			if (ring[d][q] == NULL)
-				return colo_error_set(err, "no memory for the rings of a pair: %s",
-					rte_strerror(rte_errno));
-		}
-=======
 	if (n_queues == 0 || n_queues > COLO_MAX_CHANNELS)
 		return colo_error_set(err, "a pair with %u queues: 1 to %u are accepted", n_queues,
 			COLO_MAX_CHANNELS);
 	if (make_rings(ring, n_queues, entries, err) != 0) {
 		free_rings(ring, n_queues);
 		return -1;
->>>>>>> 705c0af (wip)
 	}
 	for (unsigned int d = 0; d < 2; d++) {
 		snprintf(name, sizeof(name), "colo_pair_%u", d);
