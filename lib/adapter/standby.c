@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #include "migration_stream.h"
 #include "private_dir.h"
 #include "qmp.h"
+#include "thread.h"
 
 #define START_MS      5000u  /* to connect, ask, and let it listen */
 #define TAKEOVER_MS   10000u /* from failover() until the guest must run */
@@ -377,7 +377,6 @@ standby_thread(void *arg)
 {
 	struct standby *s = arg;
 
-	pthread_setname_np(pthread_self(), "colo-standby");
 	while (!atomic_load_explicit(&s->quit, memory_order_acquire)) {
 		uint32_t wanted = atomic_load_explicit(&s->wanted, memory_order_acquire);
 		eventfd_t count;
@@ -473,20 +472,12 @@ make_incoming_path(struct standby *s, struct colo_error *err)
 	return colo_private_dir_path(&s->dir, INCOMING_FILE, s->incoming, sizeof(s->incoming), err);
 }
 
-/* Signals are the main lcore's: the thread takes none. */
 static int
 start_thread(struct standby *s, struct colo_error *err)
 {
-	sigset_t all, before;
-	int error;
-
 	s->qmp.abort_fd = s->wake_fd;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&s->thread, NULL, standby_thread, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error != 0)
-		return colo_error_set(err, "no thread for the standby: %s", strerror(error));
+	if (colo_thread_start(&s->thread, "colo-standby", standby_thread, s, err) != 0)
+		return -1;
 	s->thread_runs = true;
 	return 0;
 }

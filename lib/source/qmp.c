@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -22,6 +21,7 @@
 #include "guardian.h"
 #include "migration_stream.h"
 #include "qmp_source.h"
+#include "thread.h"
 
 #define REPAIR_MS 1000u /* for the `cont` after something failed, and the last one */
 
@@ -173,13 +173,19 @@ static enum colo_outcome
 pause_and_save(struct qmp_source *q, uint32_t sequence, uint64_t deadline, struct colo_error *err)
 {
 	enum colo_outcome got = stop_guest(q, deadline, err);
+	uint64_t resumes = q->qmp.resumes;
 
 	if (got != COLO_OUTCOME_OK)
 		return got;
 	if (colo_collect_look(&q->collect, err) != 0)
 		return COLO_OUTCOME_REFUSED;
 	publish(q, sequence, COLO_SOURCE_COLLECT);
-	return save_device_state(q, deadline, err);
+	got = save_device_state(q, deadline, err);
+	if (got != COLO_OUTCOME_OK || q->qmp.resumes == resumes)
+		return got;
+	colo_error_set(err,
+		"somebody resumed the guest of QEMU at %s in the middle of a checkpoint", q->path);
+	return COLO_OUTCOME_REFUSED;
 }
 
 static enum colo_outcome
@@ -294,7 +300,6 @@ source_thread(void *arg)
 {
 	struct qmp_source *q = arg;
 
-	pthread_setname_np(pthread_self(), "colo-source-qmp");
 	while (!atomic_load_explicit(&q->quit, memory_order_acquire)) {
 		uint64_t wanted = atomic_load_explicit(&q->wanted, memory_order_acquire);
 
@@ -368,23 +373,15 @@ qmp_collect_piece(struct colo_source *s, unsigned int block, uint32_t piece)
 
 /* ---- main lcore: start and stop ---- */
 
-/* Signals are the main lcore's: the thread takes none. */
 static int
 start_thread(struct qmp_source *q, struct colo_error *err)
 {
-	sigset_t all, before;
-	int error;
-
 	q->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (q->wake_fd < 0)
 		return colo_error_set(err, "no eventfd: %s", strerror(errno));
 	q->qmp.abort_fd = q->wake_fd;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&q->thread, NULL, source_thread, q);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error != 0)
-		return colo_error_set(err, "no thread for source qmp: %s", strerror(error));
+	if (colo_thread_start(&q->thread, "colo-source-qmp", source_thread, q, err) != 0)
+		return -1;
 	q->thread_runs = true;
 	return 0;
 }

@@ -27,7 +27,8 @@ struct fake_rule {
 	const char *command;
 	/*
 	 * "!silent", "!close", "!garbage", "!flood" (events without end), or members of the answer:
-	 * "\"error\":{\"desc\":\"no\"}"; lines before the last are sent as they are
+	 * "\"error\":{\"desc\":\"no\"}"; lines before the last are sent as they are.
+	 * "!save " before them: after the device state is saved
 	 */
 	const char *answer;
 };
@@ -198,6 +199,10 @@ fake_command(struct fake_qmp *f, int fd, const char *line, size_t length)
 	for (unsigned int i = 0; i < FAKE_RULES; i++)
 		if (f->rules[i].command != NULL && strcmp(f->rules[i].command, command) == 0)
 			answer = f->rules[i].answer;
+	if (answer != NULL && strncmp(answer, "!save ", 6) == 0) {
+		fake_save_device_state(f, &arguments);
+		answer += 6;
+	}
 	if (answer == NULL)
 		answer = fake_obey(f, command, &arguments, text, sizeof(text));
 	pthread_mutex_unlock(&f->lock);

@@ -267,6 +267,19 @@ test_failures(void)
 	expect_failed_pause("give --device-state-size more");
 	fake.device_length = 8 + DEVICE_SIZE - 16 - 1;
 	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_PAUSE), COLO_SOURCE_DONE);
+	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_RESUME), COLO_SOURCE_DONE);
+	/* memory that moved on does not fit the device state */
+	fake_rule(&fake, "query-status",
+		"{\"event\":\"RESUME\"}\n\"return\":{\"running\":true,\"status\":\"running\"}");
+	fake_rule(&fake, "xen-save-devices-state", NULL);
+	fake.device_length = 8 + DEVICE_SIZE - 16;
+	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_PAUSE), COLO_SOURCE_DONE); /* before the stop */
+	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_RESUME), COLO_SOURCE_DONE);
+	fake_rule(&fake, "query-status", NULL);
+	fake_rule(&fake, "xen-save-devices-state", "!save {\"event\":\"RESUME\"}\n\"return\":{}");
+	expect_failed_pause("somebody resumed the guest");
+	fake_rule(&fake, "xen-save-devices-state", NULL);
+	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_PAUSE), COLO_SOURCE_DONE);
 	/* a guest that cannot be resumed is a failure, and stays owed */
 	fake_rule(&fake, "cont", "\"error\":{\"desc\":\"not yet\"}");
 	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_RESUME), COLO_SOURCE_FAILED);
