@@ -6,306 +6,21 @@
  * A thread of its own talks to it. Control core and thread share `wanted` and `progress`.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "adapter.h"
-#include "device_state.h"
 #include "log.h"
-#include "memory_backend.h"
-#include "migration_stream.h"
-#include "private_dir.h"
-#include "qmp.h"
+#include "standby.h"
 #include "thread.h"
 
-#define START_MS      5000u  /* to connect, ask, and let it listen */
-#define TAKEOVER_MS   10000u /* from failover() until the guest must run */
-#define LOOK_MS	      20u    /* while it loads: how often its run state is asked for */
-#define RETRY_MS      500u   /* a standby that went away is looked for so often */
-#define RETRY_OPEN_MS 1000u  /* and so long each time */
+#define START_MS      5000u /* to connect, ask, and let it listen */
+#define RETRY_MS      500u  /* a standby that went away is looked for so often */
+#define RETRY_OPEN_MS 1000u /* and so long each time */
 
 #define INCOMING_FILE "incoming"
-
-struct standby {
-	/* main lcore in start(); read-only afterwards */
-	struct colo_adapter *adapter;
-	char path[COLO_UNIX_PATH_MAX + 1];     /* QMP socket */
-	char incoming[COLO_UNIX_PATH_MAX + 1]; /* migration socket */
-	bool asks_to_listen;		       /* incoming is ours: migrate-incoming makes it */
-	struct colo_private_dir dir;
-	int wake_fd; /* eventfd: there is something new in `wanted` or `quit` */
-	pthread_t thread;
-	bool thread_runs;
-
-	/* the thread's (main lcore's before it starts) */
-	struct colo_qmp qmp;
-	bool ready;    /* it waits for the stream, and has not been sent any of it */
-	uint32_t done; /* number of failovers carried out */
-
-	/* control core writes, thread reads */
-	_Atomic uint32_t wanted; /* number of failovers asked for */
-	uint64_t asked_us;	 /* monotonic; published by wanted */
-	/* thread writes, control core reads: number << 8 | enum colo_adapter_status */
-	_Atomic uint64_t progress;
-	struct colo_error failed; /* published by progress */
-	uint64_t takeover_us;	  /* published by progress */
-	_Atomic bool quit;	  /* main lcore writes, thread reads */
-};
-
-/* ---- reaching a standby ---- */
-
-/* "pc-i440fx-7.2-machine" is the type of the machine that is called pc-i440fx-7.2. */
-static enum colo_outcome
-ask_machine(struct standby *s, uint64_t deadline, char machine[COLO_MACHINE_NAME_MAX + 1],
-	struct colo_error *err)
-{
-	static const char suffix[] = "-machine";
-	char type[COLO_MACHINE_NAME_MAX + sizeof(suffix)];
-	enum colo_outcome got;
-	size_t length;
-
-	got = colo_qmp_qom_string(&s->qmp, "/machine", "type", deadline, type, sizeof(type), err);
-	if (got != COLO_OUTCOME_OK)
-		return got;
-	length = strlen(type);
-	if (length >= sizeof(suffix) && strcmp(type + length - (sizeof(suffix) - 1), suffix) == 0)
-		length -= sizeof(suffix) - 1;
-	if (length > COLO_MACHINE_NAME_MAX)
-		length = COLO_MACHINE_NAME_MAX;
-	memcpy(machine, type, length);
-	machine[length] = '\0';
-	return COLO_OUTCOME_OK;
-}
-
-static enum colo_outcome
-check_waits(struct standby *s, uint64_t deadline, struct colo_error *err)
-{
-	char status[COLO_QMP_STATUS_MAX];
-	enum colo_outcome got;
-	bool running;
-
-	got = colo_qmp_status(&s->qmp, deadline, status, &running, err);
-	if (got != COLO_OUTCOME_OK || strcmp(status, "inmigrate") == 0)
-		return got;
-	colo_error_set(err,
-		"standby at %s does not wait for an incoming migration (status %s); start it with "
-		"-incoming defer",
-		s->path, status);
-	return COLO_OUTCOME_REFUSED;
-}
-
-/* Its RAM must be our guest memory, as far as it can tell us. */
-static enum colo_outcome
-check_memory(struct standby *s, uint64_t deadline, struct colo_error *err)
-{
-	const struct colo_blocks *blocks = s->adapter->blocks;
-
-	for (unsigned int i = 0; i + 1 < blocks->n; i++) {
-		const struct colo_block *b = &blocks->block[i];
-		enum colo_outcome got;
-
-		if (b->guest.path[0] == '\0')
-			continue;
-		got = colo_memory_backend_check(
-			&s->qmp, b->guest.path, b->name, b->size, deadline, err);
-		if (got != COLO_OUTCOME_OK)
-			return got;
-	}
-	return COLO_OUTCOME_OK;
-}
-
-static enum colo_outcome
-ask_to_listen(struct standby *s, uint64_t deadline, struct colo_error *err)
-{
-	char uri[COLO_UNIX_PATH_MAX + 8], quoted[2 * sizeof(uri)], arguments[sizeof(quoted) + 16];
-	struct colo_error why = {{0}};
-	enum colo_outcome got;
-
-	if (!s->asks_to_listen)
-		return COLO_OUTCOME_OK;
-	unlink(s->incoming); /* of a standby before this one */
-	snprintf(uri, sizeof(uri), "unix:%s", s->incoming);
-	if (colo_json_quote(uri, quoted, sizeof(quoted)) < 0) {
-		colo_error_set(err, "socket path %s has too many bytes to quote", s->incoming);
-		return COLO_OUTCOME_REFUSED;
-	}
-	snprintf(arguments, sizeof(arguments), "{\"uri\":%s}", quoted);
-	got = colo_qmp_command(&s->qmp, "migrate-incoming", arguments, deadline, NULL, &why);
-	if (got == COLO_OUTCOME_REFUSED)
-		colo_error_set(err, "%.400s; a standby that was told so before must be restarted",
-			why.text);
-	else if (got != COLO_OUTCOME_OK)
-		colo_error_set(err, "%s", why.text);
-	return got;
-}
-
-/* Connect to the standby and bring it to where only the stream is missing. */
-static enum colo_outcome
-prepare(struct standby *s, int abort_fd, uint64_t deadline, struct colo_error *err)
-{
-	enum colo_outcome got;
-
-	s->ready = false;
-	got = colo_qmp_open(&s->qmp, s->path, abort_fd, deadline, err);
-	if (got == COLO_OUTCOME_OK)
-		got = check_waits(s, deadline, err);
-	if (got == COLO_OUTCOME_OK)
-		got = check_memory(s, deadline, err);
-	if (got == COLO_OUTCOME_OK)
-		got = ask_to_listen(s, deadline, err);
-	s->ready = got == COLO_OUTCOME_OK;
-	if (!s->ready)
-		colo_qmp_close(&s->qmp);
-	return got;
-}
-
-/* ---- the takeover ---- */
-
-static enum colo_outcome
-send_part(struct standby *s, int fd, const void *bytes, size_t length, uint64_t deadline,
-	struct colo_error *err)
-{
-	enum colo_outcome got = colo_send_all(fd, bytes, length, s->wake_fd, deadline);
-
-	if (got == COLO_OUTCOME_GONE)
-		colo_error_set(err, "standby at %s closed the migration stream", s->path);
-	else if (got == COLO_OUTCOME_TIMEOUT)
-		colo_error_set(err, "standby at %s did not read the stream within %u ms", s->path,
-			TAKEOVER_MS);
-	else if (got == COLO_OUTCOME_ABORTED)
-		colo_error_set(err, "takeover by the standby at %s was given up", s->path);
-	return got;
-}
-
-/* Head, device state, tail; see migration_stream.h. */
-static enum colo_outcome
-send_stream(struct standby *s, const char *machine, uint64_t deadline, struct colo_error *err)
-{
-	const struct colo_blocks *blocks = s->adapter->blocks;
-	const struct colo_block *last = &blocks->block[blocks->n - 1];
-	uint8_t head[COLO_STREAM_HEAD_MAX], tail[COLO_STREAM_TAIL_SIZE];
-	int fd, head_length = colo_migration_head(head, machine, blocks, err);
-	enum colo_outcome got;
-	const uint8_t *device;
-	uint64_t length;
-
-	device = colo_device_state_load(last->guest.addr, last->size, &length, err);
-	if (head_length < 0 || device == NULL)
-		return COLO_OUTCOME_REFUSED;
-	if (length == 0) {
-		colo_error_set(err, "there is no device state to take over from");
-		return COLO_OUTCOME_REFUSED;
-	}
-	fd = colo_unix_connect(s->incoming, s->wake_fd, deadline, &got, err);
-	if (fd < 0)
-		return got;
-	s->ready = false; /* it takes one stream only */
-	colo_migration_tail(tail);
-	got = send_part(s, fd, head, (size_t)head_length, deadline, err);
-	if (got == COLO_OUTCOME_OK)
-		got = send_part(s, fd, device, length, deadline, err);
-	if (got == COLO_OUTCOME_OK)
-		got = send_part(s, fd, tail, sizeof(tail), deadline, err);
-	close(fd); /* while it is open the standby waits for more */
-	return got;
-}
-
-/* The standby stays in -incoming but will not load: what does it say? */
-static void
-ask_why(struct standby *s, uint64_t deadline, struct colo_error *err)
-{
-	char status[32] = "", words[256] = "";
-	struct colo_json reply;
-
-	if (colo_qmp_command(&s->qmp, "query-migrate", NULL, deadline, &reply, NULL) !=
-		COLO_OUTCOME_OK)
-		return;
-	(void)colo_json_member_string(&reply, "status", status, sizeof(status));
-	(void)colo_json_member_string(&reply, "error-desc", words, sizeof(words));
-	if (strcmp(status, "failed") == 0)
-		colo_error_set(err, "standby at %s did not load the device state: %s", s->path,
-			words[0] != '\0' ? words : "see its standard error");
-}
-
-/* @return OK once the guest runs; TIMEOUT: not yet. */
-static enum colo_outcome
-look_at_guest(struct standby *s, uint64_t deadline, struct colo_error *err)
-{
-	char status[COLO_QMP_STATUS_MAX];
-	enum colo_outcome got;
-	bool running;
-
-	if (s->qmp.resumes > 0)
-		return COLO_OUTCOME_OK;
-	got = colo_qmp_status(&s->qmp, deadline, status, &running, err);
-	if (got != COLO_OUTCOME_OK || running)
-		return got;
-	if (strcmp(status, "paused") == 0) /* it was started with -S */
-		return colo_qmp_command(&s->qmp, "cont", NULL, deadline, NULL, err);
-	if (strcmp(status, "inmigrate") == 0) {
-		err->text[0] = '\0';
-		ask_why(s, deadline, err);
-		return err->text[0] != '\0' ? COLO_OUTCOME_REFUSED : COLO_OUTCOME_TIMEOUT;
-	}
-	colo_error_set(err, "standby at %s is in status %s after the load", s->path, status);
-	return COLO_OUTCOME_REFUSED;
-}
-
-static enum colo_outcome
-await_guest(struct standby *s, uint64_t deadline, struct colo_error *err)
-{
-	for (;;) {
-		enum colo_outcome got = look_at_guest(s, deadline, err);
-
-		if (got == COLO_OUTCOME_GONE)
-			colo_error_set(err,
-				"standby at %s ended while it loaded the device state; its "
-				"standard error says why",
-				s->path);
-		if (got != COLO_OUTCOME_TIMEOUT)
-			return got;
-		if (colo_deadline_left(deadline) == 0)
-			break;
-		if (s->qmp.resumes > 0) /* the event came between two answers */
-			return COLO_OUTCOME_OK;
-		/* an event, most likely RESUME, ends the wait early */
-		got = colo_wait_fd(s->qmp.fd, POLLIN, s->wake_fd, colo_deadline(LOOK_MS));
-		if (got == COLO_OUTCOME_OK)
-			(void)colo_qmp_pump(&s->qmp, NULL);
-		if (got == COLO_OUTCOME_ABORTED) {
-			colo_error_set(err, "takeover by the standby at %s was given up", s->path);
-			return got;
-		}
-	}
-	colo_error_set(
-		err, "standby at %s did not run its guest within %u ms", s->path, TAKEOVER_MS);
-	return COLO_OUTCOME_TIMEOUT;
-}
-
-static enum colo_outcome
-take_over(struct standby *s, struct colo_error *err)
-{
-	uint64_t deadline = colo_deadline(TAKEOVER_MS);
-	char machine[COLO_MACHINE_NAME_MAX + 1];
-	enum colo_outcome got = COLO_OUTCOME_OK;
-
-	if (!s->ready || s->qmp.fd < 0)
-		got = prepare(s, s->wake_fd, deadline, err);
-	if (got == COLO_OUTCOME_OK)
-		got = ask_machine(s, deadline, machine, err);
-	s->qmp.resumes = 0;
-	if (got == COLO_OUTCOME_OK)
-		got = send_stream(s, machine, deadline, err);
-	if (got == COLO_OUTCOME_OK)
-		got = await_guest(s, deadline, err);
-	return got;
-}
 
 /* ---- thread ---- */
 
@@ -321,7 +36,7 @@ handle_failover(struct standby *s, uint32_t number)
 	enum colo_outcome got;
 
 	s->failed.text[0] = '\0';
-	got = take_over(s, &s->failed);
+	got = colo_standby_take_over(s, &s->failed);
 	s->done = number;
 	if (got == COLO_OUTCOME_OK) {
 		s->takeover_us = colo_monotonic_us() - s->asked_us;
@@ -344,7 +59,8 @@ tend(struct standby *s)
 			return;
 		s->ready = false;
 		COLO_LOG(WARNING, "no standby: %s; looking for another one there", why.text);
-	} else if (prepare(s, s->wake_fd, colo_deadline(RETRY_OPEN_MS), &why) == COLO_OUTCOME_OK) {
+	} else if (colo_standby_prepare(s, s->wake_fd, colo_deadline(RETRY_OPEN_MS), &why) ==
+		   COLO_OUTCOME_OK) {
 		COLO_LOG(NOTICE, "standby at %s is ready", s->path);
 	}
 }
@@ -497,7 +213,7 @@ standby_start(struct colo_adapter *a, const char *spec, struct colo_error *err)
 		return colo_error_set(err, "no eventfd: %s", strerror(errno));
 	if (read_spec(s, spec, err) != 0 || make_incoming_path(s, err) != 0)
 		return -1;
-	if (prepare(s, COLO_NO_ABORT, colo_deadline(START_MS), err) != COLO_OUTCOME_OK)
+	if (colo_standby_prepare(s, COLO_NO_ABORT, colo_deadline(START_MS), err) != COLO_OUTCOME_OK)
 		return -1;
 	return start_thread(s, err);
 }

@@ -235,7 +235,8 @@ test_takeover(void)
 	CU_ASSERT_TRUE(guest_counts_beyond(&old, committed + 20));
 	CU_ASSERT_EQUAL(p.source.ops->poll(&p.source), COLO_SOURCE_DONE);
 	guest_kill(&old);
-	usleep(100000);
+	for (int i = 0; i < 5000 && p.source.ops->poll(&p.source) != COLO_SOURCE_GONE; i++)
+		usleep(1000);
 	CU_ASSERT_EQUAL(p.source.ops->poll(&p.source), COLO_SOURCE_GONE);
 	CU_ASSERT_EQUAL(adapter.ops->poll(&adapter), COLO_ADAPTER_IDLE);
 	adapter.ops->failover(&adapter);

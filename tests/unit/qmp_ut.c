@@ -118,7 +118,7 @@ test_flood(void)
 	fake_rule(&fake, "a", "!flood");
 	began = colo_monotonic_us();
 	CU_ASSERT_EQUAL(command_ms("a", 100), COLO_OUTCOME_TIMEOUT);
-	CU_ASSERT(colo_monotonic_us() - began < 1000000);
+	CU_ASSERT(colo_monotonic_us() - began < 4000000);
 	CU_ASSERT_EQUAL(colo_qmp_pump(&qmp, &err), COLO_OUTCOME_OK);
 	colo_qmp_close(&qmp);
 	fake_stop(&fake);
@@ -139,8 +139,9 @@ test_events(void)
 	CU_ASSERT_EQUAL(qmp.shutdowns, 1);
 	CU_ASSERT_EQUAL(colo_qmp_pump(&qmp, &err), COLO_OUTCOME_OK);
 	fake.drop = true;
-	usleep(50000);
-	CU_ASSERT_EQUAL(colo_qmp_pump(&qmp, &err), COLO_OUTCOME_GONE);
+	for (int i = 0; i < 5000 && colo_qmp_pump(&qmp, &err) == COLO_OUTCOME_OK; i++)
+		usleep(1000);
+	CU_ASSERT_EQUAL(qmp.fd, -1);
 	CU_ASSERT_TRUE(said("closed its QMP connection"));
 	fake_stop(&fake);
 }
@@ -157,7 +158,7 @@ test_abort(void)
 	eventfd_write(fd, 1);
 	began = colo_monotonic_us();
 	CU_ASSERT_EQUAL(command_ms("a", 5000), COLO_OUTCOME_ABORTED);
-	CU_ASSERT(colo_monotonic_us() - began < 1000000);
+	CU_ASSERT(colo_monotonic_us() - began < 4000000);
 	CU_ASSERT_EQUAL(colo_qmp_pump(&qmp, &err), COLO_OUTCOME_OK);
 	CU_ASSERT_EQUAL(qmp.abort_fd, fd);
 	colo_qmp_close(&qmp);

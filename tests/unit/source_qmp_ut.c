@@ -122,7 +122,7 @@ run_request(enum colo_source_request request)
 static void
 await_running(void)
 {
-	for (int i = 0; i < 1000 && !fake.running; i++)
+	for (int i = 0; i < 5000 && !fake.running; i++)
 		usleep(1000);
 	CU_ASSERT_TRUE(fake.running);
 }
@@ -208,7 +208,7 @@ test_resume_overtakes(void)
 	CU_ASSERT_FALSE(fake.running);
 	began = colo_monotonic_us();
 	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_RESUME), COLO_SOURCE_DONE);
-	CU_ASSERT(colo_monotonic_us() - began < 1000000);
+	CU_ASSERT(colo_monotonic_us() - began < 10000000);
 	CU_ASSERT_TRUE(fake.running);
 	/* and the next one works */
 	fake_rule(&fake, "xen-save-devices-state", NULL);
@@ -232,7 +232,7 @@ test_failures(void)
 	static char big[DEVICE_SIZE + 8];
 
 	begin();
-	CU_ASSERT_EQUAL_FATAL(start_with(",timeout=100"), 0);
+	CU_ASSERT_EQUAL_FATAL(start_with(",timeout=400"), 0);
 	fake_rule(&fake, "xen-save-devices-state", "\"error\":{\"desc\":\"disk full\"}");
 	expect_failed_pause("disk full");
 	fake_rule(&fake, "xen-save-devices-state", "!silent");
@@ -294,7 +294,7 @@ test_failures(void)
 static bool
 is_gone(const char *words)
 {
-	for (int i = 0; i < 1000 && source.ops->poll(&source) != COLO_SOURCE_GONE; i++)
+	for (int i = 0; i < 5000 && source.ops->poll(&source) != COLO_SOURCE_GONE; i++)
 		usleep(1000);
 	err = source.error;
 	return source.ops->poll(&source) == COLO_SOURCE_GONE && said(words);
@@ -341,7 +341,7 @@ test_stop(void)
 		usleep(100);
 	began = colo_monotonic_us();
 	source.ops->stop(&source);
-	CU_ASSERT(colo_monotonic_us() - began < 1500000);
+	CU_ASSERT(colo_monotonic_us() - began < 10000000);
 	CU_ASSERT_TRUE(fake.running);
 	end();
 
