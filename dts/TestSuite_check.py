@@ -25,7 +25,7 @@ POINTER = ("#include <unistd.h>\nstatic void quiet(void) { sleep(1); }\n"
 IDLE = "#include <sched.h>\nvoid turn(void) { sched_yield(); }"
 
 
-@pytest.mark.parametrize("name", ["headers", "format", "scripts", "static", "poll-cores"])
+@pytest.mark.parametrize("name", ["headers", "conflicts", "format", "scripts", "static", "poll-cores"])
 def test_tree(name):
     """Step: scripts/check on the whole tree. Verify: clean."""
     done = subprocess.run([CHECK, name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -38,6 +38,13 @@ def check_headers(files):
             and "SPDX-License-Identifier: BSD-3-Clause" not in "".join(first_lines(name))]
 
 
+def check_conflicts(files):
+    """No half-merged file."""
+    marker = re.compile(rb"^(<{7}|>{7}) ", re.M)
+    return [f"{name}: has a conflict marker" for name in files
+            if marker.search((env.ROOT / name).read_bytes())]
+
+
 def check_format(files):
     sources = [n for n in files if n.endswith((".c", ".h"))]
     done = subprocess.run(["clang-format", "--dry-run", "-Werror"] + sources, cwd=env.ROOT,
@@ -83,7 +90,7 @@ def check_poll_cores(_):
     return poll_core_rule.check(objects, rules)
 
 
-CHECKS = {"headers": check_headers, "format": check_format, "scripts": check_scripts,
+CHECKS = {"headers": check_headers, "conflicts": check_conflicts, "format": check_format, "scripts": check_scripts,
           "static": check_static, "poll-cores": check_poll_cores}
 
 
