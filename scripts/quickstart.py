@@ -80,7 +80,7 @@ class Watched:
 
 
 def start_secondary(run, args, standby, port):
-    secondary = run.program("secondary", eal.memif(run, "secondary", "server", args.channels, EAL_MIB), [
+    secondary = run.program("secondary", eal.memif(run, "server", args.channels, EAL_MIB), [
         "--role", "secondary", "--channels", args.channels, "--listen", f"127.0.0.1:{port}",
         "--block", f"{standby.block()},guest={standby.ram}", "--standby", f"unix:{standby.qmp}"])
     deadline = time.monotonic() + 30
@@ -92,7 +92,7 @@ def start_secondary(run, args, standby, port):
 
 
 def start_primary(run, args, guest, port):
-    return run.program("primary", eal.memif(run, "primary", "client", args.channels, EAL_MIB), [
+    return run.program("primary", eal.memif(run, "client", args.channels, EAL_MIB), [
         "--role", "primary", "--channels", args.channels, "--connect", f"127.0.0.1:{port}",
         "--block", f"{guest.block()},guest={guest.ram}", "--source", f"qmp,path={guest.qmp}",
         "--interval", args.interval, "--codec", args.codec])

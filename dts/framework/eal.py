@@ -14,11 +14,9 @@ def pair(channels):
     return ["--in-memory", "--no-pci", "--iova-mode=va", lcores(channels)]
 
 
-def memif(run, name, role, channels, mib=256):
+def memif(run, role, channels, mib=256):
     """One of two processes; `role` is server (start it first) or client."""
-    return ["--no-pci", "--iova-mode=va", lcores(channels), "-m", str(mib),
-            "--file-prefix", run.prefix(name), "--huge-dir", str(run.huge.mount),
-            "--single-file-segments",
+    return ["--in-memory", "--no-pci", "--iova-mode=va", lcores(channels), "-m", str(mib),
             f"--vdev=net_memif0,role={role},id=0,socket={run.dir}/memif.sock,"
             "socket-abstract=no,bsize=9216"]
 

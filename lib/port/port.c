@@ -239,8 +239,11 @@ colo_port_start(struct colo_port *p, const struct colo_port_spec *spec, struct c
 		return -1;
 	rc = rte_eth_dev_start(p->id);
 	if (rc != 0)
-		return colo_error_set(
-			err, "port %u (%s) does not start: %s", p->id, p->driver, strerror(-rc));
+		return colo_error_set(err, "port %u (%s) does not start: %s%s", p->id, p->driver,
+			strerror(-rc),
+			is_driver(p, "net_memif") ? "; of two net_memif ends the one with "
+						    "role=server has to be started first"
+						  : "");
 	rte_eth_macaddr_get(p->id, &p->mac);
 	read_rss(p, &info);
 	COLO_LOG(NOTICE, "port %u: %s, %u queue pairs, %u/%u descriptors, MTU %u, transmit %s%s%s",

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A secondary and a primary in two processes over net_memif, the session over the loopback."""
+from . import eal
+
+SOURCE = "synthetic,dirty=500,seed=7"
+READY = r"^json +\S"  # the last line of the configuration, printed when all is set up
+
+
+class Two:
+    """Each may be started again; names tell the runs of an end apart.
+
+    `server` names the end that is started first: the other one finds its memif there. What is
+    the secondary's outlives primaries, and so the secondary it is by default.
+    """
+
+    def __init__(self, run, channels=1, blocks=("pc.ram,size=16M",), mtu=4200, server="secondary"):
+        self.run = run
+        self.channels = channels
+        self.port = run.port()
+        self.mtu = mtu
+        self.blocks = [word for block in blocks for word in ("--block", block)]
+        self.server = server
+        self._n = 0
+
+    def _start(self, end, channels, blocks, options):
+        self._n += 1
+        channels = channels or self.channels
+        role = "server" if end == self.server else "client"
+        if role == "server":  # one that was killed leaves its socket
+            (self.run.dir / "memif.sock").unlink(missing_ok=True)
+        process = self.run.program(f"{end}{self._n}", eal.memif(self.run, role, channels),
+                                   ["--role", end, "--channels", channels, "--mtu", self.mtu,
+                                    *(self.blocks if blocks is None else blocks), *options])
+        if role == "server":
+            process.wait_for(READY)
+        return process
+
+    def secondary(self, *options, blocks=None, channels=None):
+        return self._start("secondary", channels, blocks,
+                           ["--listen", f"127.0.0.1:{self.port}", *options])
+
+    def primary(self, *options, blocks=None, channels=None, source=SOURCE):
+        return self._start("primary", channels, blocks,
+                           ["--connect", f"127.0.0.1:{self.port}", "--source", source,
+                            "--json", self.run.dir / "primary.json", *options])
+
+    def report(self):
+        """The JSON of the primary that ended last."""
+        return self.run.json("primary.json")
