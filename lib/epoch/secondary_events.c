@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Where the secondary's events come from: session, lane, poll cores, adapter. */
+#include "secondary_actions.h"
+
+bool
+colo_secondary_poll_session(struct colo_secondary *s)
+{
+	enum colo_session_event event;
+
+	if (s->now_us < s->session_us + COLO_SESSION_POLL_US)
+		return false;
+	s->session_us = s->now_us;
+	event = colo_session_poll(s->session, s->now_us / 1000);
+	switch (event) {
+	case COLO_SESSION_NOTHING:
+		return false;
+	case COLO_SESSION_HELLO:
+		if (!colo_secondary_takes(s, COLO_SECONDARY_EV_HELLO))
+			colo_session_refuse(s->session, "the secondary is busy, or failed over");
+		colo_secondary_dispatch(s, COLO_SECONDARY_EV_HELLO);
+		break;
+	case COLO_SESSION_STARTED:
+		colo_secondary_dispatch(s, COLO_SECONDARY_EV_STARTED);
+		break;
+	case COLO_SESSION_BYE:
+		colo_secondary_dispatch(s, COLO_SECONDARY_EV_BYE);
+		break;
+	case COLO_SESSION_DROPPED:
+		/* it never was the primary: nothing here changes for it */
+		colo_notify_text(s->notify, true, "%s", colo_session_reason(s->session));
+		break;
+	default:
+		colo_secondary_dispatch(s, COLO_SECONDARY_EV_LOST);
+	}
+	return true;
+}
+
+static void
+take_request(struct colo_secondary *s, const struct colo_control_request *r)
+{
+	switch (r->op) {
+	case COLO_CONTROL_BEGIN:
+		s->begin_kind = r->kind;
+		if (r->kind == COLO_EPOCH_PRECOPY || r->kind == COLO_EPOCH_CHECKPOINT)
+			colo_secondary_dispatch(s, COLO_SECONDARY_EV_BEGIN);
+		else
+			colo_secondary_on_begin_refused(s);
+		break;
+	case COLO_CONTROL_END:
+		if (!colo_sync_take(&s->sync, r, s->receive->n_channels))
+			colo_secondary_on_end_refused(s);
+		else
+			colo_secondary_dispatch(s, COLO_SECONDARY_EV_END);
+		break;
+	case COLO_CONTROL_VERIFY:
+		for (unsigned int i = 0; i < COLO_MAX_BLOCKS; i++)
+			s->peer_sum[i] = i < r->n ? rte_be_to_cpu_64(r->end[i].digest) : 0;
+		if (s->verify_waits || !colo_job_done(s->job))
+			colo_secondary_on_verify_refused(s);
+		else
+			colo_secondary_dispatch(s, COLO_SECONDARY_EV_VERIFY);
+		break;
+	}
+}
+
+bool
+colo_secondary_poll_lane(struct colo_secondary *s)
+{
+	const struct colo_control_request *request;
+	struct colo_frame f;
+	void *m;
+
+	if (rte_ring_dequeue(s->receive->lane.rx, &m) != 0)
+		return false;
+	if (colo_frame_check(&s->receive->phase.filter, m, &f) == COLO_FRAME_OK) {
+		request = colo_lane_server_take(&s->lane, &f);
+		if (request != NULL)
+			take_request(s, request);
+	}
+	rte_pktmbuf_free(m);
+	return true;
+}
+
+/* When the first page of the epoch came: transfer is counted from there. */
+static void
+note_first(struct colo_secondary *s)
+{
+	struct colo_sync_sums sums;
+
+	if (s->first_us != 0)
+		return;
+	colo_sync_sum(s->receive, &sums);
+	if (sums.cum != s->opened_cum)
+		s->first_us = s->now_us;
+}
+
+bool
+colo_secondary_poll_epoch(struct colo_secondary *s)
+{
+	enum colo_secondary_state before = s->state;
+
+	switch (s->state) {
+	case COLO_SECONDARY_PRECOPY:
+	case COLO_SECONDARY_RECEIVING:
+		note_first(s);
+		if (s->verify_waits && colo_job_done(s->job))
+			colo_secondary_dispatch(s, COLO_SECONDARY_EV_JOB_DONE);
+		if (!s->verify_waits && colo_sync_complete(&s->sync, s->receive))
+			colo_secondary_dispatch(s, COLO_SECONDARY_EV_COMPLETE);
+		break;
+	case COLO_SECONDARY_IDLE:
+		if (s->verify_waits && colo_job_done(s->job))
+			colo_secondary_dispatch(s, COLO_SECONDARY_EV_JOB_DONE);
+		break;
+	case COLO_SECONDARY_SYNCING:
+	case COLO_SECONDARY_ABORTING:
+		if (s->verify_waits && !colo_job_cancel(s->job))
+			break;
+		s->verify_waits = false;
+		if (colo_sync_quiet(s->receive))
+			colo_secondary_dispatch(s, COLO_SECONDARY_EV_QUIET);
+		break;
+	case COLO_SECONDARY_FLUSHING:
+	case COLO_SECONDARY_UNDOING:
+		if (colo_job_done(s->job))
+			colo_secondary_dispatch(s, COLO_SECONDARY_EV_JOB_DONE);
+		break;
+	default:
+		break;
+	}
+	return s->state != before;
+}
+
+bool
+colo_secondary_poll_adapter(struct colo_secondary *s)
+{
+	enum colo_adapter_status status;
+
+	if (s->state != COLO_SECONDARY_FAILING_OVER)
+		return false;
+	status = s->adapter->ops->poll(s->adapter);
+	if (status == COLO_ADAPTER_DONE)
+		colo_secondary_dispatch(s, COLO_SECONDARY_EV_TAKEN_OVER);
+	else if (status == COLO_ADAPTER_FAILED)
+		colo_secondary_dispatch(s, COLO_SECONDARY_EV_TAKEOVER_FAILED);
+	return s->state != COLO_SECONDARY_FAILING_OVER;
+}

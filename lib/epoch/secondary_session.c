@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The session of a secondary: how it begins, and all the ways it can end. */
+#include <inttypes.h>
+#include <string.h>
+
+#include <rte_common.h>
+
+#include "secondary_actions.h"
+
+static int
+check_hello(struct colo_secondary *s, const struct colo_hello *h, struct colo_error *err)
+{
+	if (h->mtu != s->config.mtu)
+		return colo_error_set(
+			err, "--mtu differs: primary %u, secondary %u", h->mtu, s->config.mtu);
+	if (h->n_channels != s->receive->n_channels)
+		return colo_error_set(err, "--channels differs: primary %u, secondary %u",
+			h->n_channels, s->receive->n_channels);
+	if (h->address.ip_version != s->local.ip_version)
+		return colo_error_set(err, "--ip: primary has IPv%u, secondary IPv%u",
+			h->address.ip_version, s->local.ip_version);
+	if (h->n_blocks != s->blocks->n)
+		return colo_error_set(err,
+			"number of blocks differs: primary %u, secondary %u (the device state's is "
+			"one)",
+			h->n_blocks, s->blocks->n);
+	for (unsigned int i = 0; i < h->n_blocks; i++) {
+		const struct colo_block *b = &s->blocks->block[i];
+
+		if (strcmp(h->block[i].name, b->name) != 0)
+			return colo_error_set(err,
+				"unknown block: primary's block %u is %s, secondary's --block "
+				"there is %s",
+				i, h->block[i].name, b->name);
+		if (h->block[i].size != b->size)
+			return colo_error_set(err,
+				"size of block %s differs: primary %" PRIu64 ", secondary %" PRIu64,
+				b->name, h->block[i].size, b->size);
+	}
+	return 0;
+}
+
+static void
+new_session(struct colo_secondary *s, const struct colo_hello *h)
+{
+	if (s->committed != 0)
+		colo_notify_text(s->notify, true,
+			"a new primary begins with a full copy: checkpoint %u is given up",
+			s->committed);
+	s->session_id = h->session;
+	s->peer = h->address;
+	s->committed = 0;
+	s->checkpoints = 0;
+	s->epoch = 0;
+	s->opened = 0;
+	s->kind = COLO_EPOCH_PRECOPY;
+	s->sync.known = false;
+	s->begin_waits = false;
+	s->verify_waits = false;
+	s->session_over = false;
+	s->peer_lost = false;
+	memset(&s->report, 0, sizeof(s->report));
+	s->sessions++;
+	s->full_copies++;
+	colo_session_set_timeout(
+		s->session, RTE_MIN(h->peer_timeout_ms, s->config.peer_timeout_ms));
+}
+
+enum colo_secondary_state
+colo_secondary_on_hello(struct colo_secondary *s)
+{
+	const struct colo_hello *h = colo_session_peer_hello(s->session);
+	struct colo_accept accept = {.window = s->receive->window};
+	struct colo_error err;
+
+	if (check_hello(s, h, &err) != 0 ||
+		colo_steer_ports(s->steering, s->port, s->config.udp_port, &h->address, &s->local,
+			&err) != 0 ||
+		colo_blocks_reset(s->blocks, &err) != 0) {
+		colo_notify_text(s->notify, true, "a primary is refused: %s", err.text);
+		colo_session_refuse(s->session, err.text);
+		return COLO_SECONDARY_LISTEN;
+	}
+	new_session(s, h);
+	accept.address = s->local;
+	colo_session_accept(s->session, &accept);
+	return COLO_SECONDARY_HELLO;
+}
+
+enum colo_secondary_state
+colo_secondary_on_started(struct colo_secondary *s)
+{
+	struct colo_receive_phase *p = &s->receive->phase;
+	struct colo_frame_template t;
+
+	s->peer = colo_session_peer_hello(s->session)->address;
+	p->filter = (struct colo_frame_filter){.local = s->local,
+		.peer = s->peer,
+		.session = s->session_id,
+		.n_channels = s->receive->n_channels,
+		.take_pages = true};
+	p->peer = s->peer;
+	p->ip_udp_len = s->local.ip_version == 6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN;
+	colo_secondary_raise_phase(s, true, true, 0);
+	colo_frame_template_init(
+		&t, &s->local, &s->peer, s->peer.channel_port[0], s->session_id, 0);
+	colo_lane_server_init(&s->lane, &s->receive->lane, s->port->tx_pool, &t);
+	colo_notify_text(s->notify, false, "primary connected: full copy begins");
+	return COLO_SECONDARY_PRECOPY;
+}
+
+/* The poll cores leave the epoch; what was recorded is undone afterwards. */
+enum colo_secondary_state
+colo_secondary_give_up(struct colo_secondary *s)
+{
+	s->undo = s->state == COLO_SECONDARY_RECEIVING;
+	if (s->state == COLO_SECONDARY_PRECOPY)
+		s->committed = 0;
+	colo_secondary_raise_phase(s, false, false, 0);
+	return COLO_SECONDARY_ABORTING;
+}
+
+/* No session any more, guest memory is pristine: what now? */
+enum colo_secondary_state
+colo_secondary_after_session(struct colo_secondary *s)
+{
+	bool lost = s->peer_lost;
+
+	s->session_over = false;
+	s->peer_lost = false;
+	if (s->failover_wanted || (lost && s->config.failover_on_peer_loss && s->adapter != NULL &&
+					  s->committed != 0))
+		return colo_secondary_start_failover(s);
+	if (s->committed == 0)
+		colo_notify_text(s->notify, lost,
+			"no checkpoint was committed: there is nothing to take over; listening");
+	else if (lost)
+		colo_notify_text(s->notify, true,
+			"guest memory holds checkpoint %u; waiting to be told: failover at the "
+			"prompt "
+			"or SIGUSR1 lets the standby take over, a new primary makes a full copy",
+			s->committed);
+	return COLO_SECONDARY_LISTEN;
+}
+
+static void
+note_session_over(struct colo_secondary *s, bool lost)
+{
+	s->session_over = true;
+	s->peer_lost |= lost;
+	if (lost)
+		colo_notify_text(
+			s->notify, true, "primary lost: %s", colo_session_reason(s->session));
+	else
+		colo_notify_text(s->notify, false, "primary ended the session in order");
+}
+
+enum colo_secondary_state
+colo_secondary_on_lost_listen(struct colo_secondary *s)
+{
+	colo_notify_text(s->notify, true, "no session: %s", colo_session_reason(s->session));
+	return s->state;
+}
+
+enum colo_secondary_state
+colo_secondary_on_lost_hello(struct colo_secondary *s)
+{
+	note_session_over(s, true);
+	return colo_secondary_after_session(s);
+}
+
+enum colo_secondary_state
+colo_secondary_on_lost_idle(struct colo_secondary *s)
+{
+	note_session_over(s, true);
+	return colo_secondary_give_up(s);
+}
+
+enum colo_secondary_state
+colo_secondary_on_lost_receiving(struct colo_secondary *s)
+{
+	note_session_over(s, true);
+	s->aborted++;
+	return colo_secondary_give_up(s);
+}
+
+/* All pages and END are here: the epoch is finished, whatever became of the primary. */
+enum colo_secondary_state
+colo_secondary_on_lost_later(struct colo_secondary *s)
+{
+	note_session_over(s, true);
+	return s->state;
+}
+
+enum colo_secondary_state
+colo_secondary_on_bye(struct colo_secondary *s)
+{
+	note_session_over(s, false);
+	return colo_secondary_give_up(s);
+}
+
+enum colo_secondary_state
+colo_secondary_on_bye_later(struct colo_secondary *s)
+{
+	note_session_over(s, false);
+	return s->state;
+}
+
+enum colo_secondary_state
+colo_secondary_on_deadline_hello(struct colo_secondary *s)
+{
+	colo_session_abort(s->session, "no START within the limit");
+	s->session_over = true;
+	return colo_secondary_after_session(s);
+}
+
+enum colo_secondary_state
+colo_secondary_on_deadline_receiving(struct colo_secondary *s)
+{
+	colo_notify_text(s->notify, true, "epoch %u is given up: it did not complete within %u ms",
+		s->epoch, RTE_MAX(s->config.hold_ms, s->config.peer_timeout_ms));
+	colo_session_abort(s->session, "the epoch did not complete within the limit");
+	s->session_over = true;
+	s->peer_lost = true;
+	s->aborted++;
+	return colo_secondary_give_up(s);
+}
+
+/* Nobody places any more: undo what the given-up checkpoint left in the cache. */
+enum colo_secondary_state
+colo_secondary_on_quiet_aborting(struct colo_secondary *s)
+{
+	if (!s->undo)
+		return s->session_over ? colo_secondary_after_session(s) : COLO_SECONDARY_IDLE;
+	s->undo = false;
+	colo_flush_collect(&s->flush, &s->job->list);
+	colo_job_post(s->job, colo_undo_piece, &s->flush);
+	return COLO_SECONDARY_UNDOING;
+}
+
+enum colo_secondary_state
+colo_secondary_on_undone(struct colo_secondary *s)
+{
+	if (s->session_over)
+		return colo_secondary_after_session(s);
+	/* the primary was told the epoch's fate and ends the session */
+	return COLO_SECONDARY_IDLE;
+}
+
+enum colo_secondary_state
+colo_secondary_on_quit(struct colo_secondary *s)
+{
+	colo_session_bye(s->session);
+	colo_secondary_raise_phase(s, false, false, 0);
+	s->notify->end(s->notify->context, COLO_EXIT_OK);
+	return COLO_SECONDARY_CLOSED;
+}
