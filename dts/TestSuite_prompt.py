@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The prompt and its script: every verb, completion, wrong lines, and the ways out."""
 import json
-import pathlib
 import re
 import signal
-import socket
 import subprocess
 import time
 
@@ -12,9 +10,9 @@ import pytest
 
 import colo_env as env
 from framework import eal
-from framework.process import WaitError
 from framework.prompt import Prompt
 from framework.run import BUILD
+from framework.telemetry import Telemetry
 
 SOURCE = "synthetic,size=16M,dirty=100,seed=11"
 PAIR = ["--role", "pair", "--source", SOURCE, "--interval", "100"]
@@ -258,50 +256,23 @@ def test_script_that_waits_in_vain(start_run):
 
 # ---- telemetry ----
 
-def ask(path, question):
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
-        s.settimeout(10)
-        s.connect(str(path))
-        s.recv(1024)
-        s.sendall(question.encode())
-        return json.loads(s.recv(1 << 20))
-
-
-def telemetry_socket(pid):
-    """The socket that this process listens on."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        inodes = set()
-        for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                found = re.match(r"socket:\[(\d+)\]", str(fd.readlink()))
-            except OSError:
-                continue
-            inodes |= {found.group(1)} if found else set()
-        for line in pathlib.Path("/proc/net/unix").read_text("ascii", "replace").splitlines():
-            words = line.split()
-            if len(words) == 8 and words[6] in inodes and "dpdk_telemetry" in words[7]:
-                return words[7]
-        time.sleep(0.1)
-    raise WaitError("no telemetry socket")
-
-
 def test_telemetry(start_run):
     """Step: ask the endpoints while it runs. Verify: answers that fit, and help texts."""
     run = start_run()
     p = run.program("colo", eal.pair(1), PAIR)
     p.wait_for(r"^epoch \d+: ")
-    path = telemetry_socket(p.pid)
-    endpoints = ask(path, "/")["/"]
+    telemetry = Telemetry(p.pid)
+    run.keep(telemetry.close)
+    endpoints = telemetry.ask("/")
     for name in ("/colo/epoch", "/colo/channel", "/colo/stats"):
         assert name in endpoints
-        assert len(ask(path, f"/help,{name}")["/help"][name]) > 10
-    assert "primary" in json.dumps(ask(path, "/colo/epoch"))
-    stats = json.dumps(ask(path, "/colo/stats"))
-    assert "tx_packets" in stats and "rx_placed" in stats
-    assert "lcore" in json.dumps(ask(path, "/colo/channel,0"))
-    for wrong in ("/colo/channel,99", "/colo/channel,x"):
-        ask(path, wrong)
+        assert len(telemetry.ask(f"/help,{name}")[name]) > 10
+    assert "primary" in json.dumps(telemetry.ask("/colo/epoch"))
+    stats = dict(telemetry.numbers("/colo/stats"))
+    assert "tx_packets" in stats and stats["rx_placed"] > 0
+    assert "lcore" in json.dumps(telemetry.ask("/colo/channel,0"))
+    for wrong in ("/colo/channel,99", "/colo/channel,x", "/colo/channel"):
+        telemetry.ask(wrong)
     assert p.alive()
     assert p.stop() == 0
 

@@ -29,7 +29,7 @@
 #define COLO_SESSION_BODY_MAX 4096u
 /** How often a control core looks at its session: each look is a few system calls. */
 #define COLO_SESSION_POLL_US 1000u
-#define COLO_SESSION_VERSION  1u
+#define COLO_SESSION_VERSION 1u
 
 #define COLO_SESSION_CALL_MS	2000u /**< an accepted caller that sends no whole hello is dropped */
 #define COLO_SESSION_ANSWER_MS	10000u /**< hello .. ACCEPT or REFUSE; ACCEPT .. START */
