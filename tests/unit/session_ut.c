@@ -585,6 +585,68 @@ flood_of_pings(void)
 	free_both(&b);
 }
 
+/* A whole conversation of a primary as bytes. @return its length. */
+static size_t
+make_conversation(uint8_t *bytes)
+{
+	struct colo_hello hello = make_hello();
+	size_t hello_length = colo_hello_pack(bytes + 4, &hello), at = 4 + hello_length, length;
+	const uint8_t ending[] = {
+		0, COLO_MESSAGE_PING, 0, 0, 0, COLO_MESSAGE_PONG, 0, 0, 0, COLO_MESSAGE_BYE, 0, 0};
+
+	bytes[0] = 0;
+	bytes[1] = COLO_MESSAGE_HELLO;
+	bytes[2] = (uint8_t)(hello_length >> 8);
+	bytes[3] = (uint8_t)hello_length;
+	length = colo_start_pack(bytes + at + 4, return_ports, 2);
+	bytes[at] = 0;
+	bytes[at + 1] = COLO_MESSAGE_START;
+	bytes[at + 2] = 0;
+	bytes[at + 3] = (uint8_t)length;
+	at += 4 + length;
+	memcpy(bytes + at, ending, sizeof(ending));
+	return at + sizeof(ending);
+}
+
+/* Each byte of a conversation changed in turn: an event, or none, and the next one is served. */
+static void
+damaged_conversations(void)
+{
+	struct colo_session *s = new_listening("127.0.0.1");
+	struct colo_accept accept = make_accept();
+	uint8_t bytes[COLO_SESSION_BODY_MAX];
+	size_t length = make_conversation(bytes);
+	unsigned int ended_well = 0;
+	uint64_t now = 1000;
+
+	for (size_t at = 0; at <= length; at++) {
+		int fd = rude_call(s);
+		bool over = false;
+
+		bytes[at] ^= at < length ? 0x41 : 0; /* the last round is undamaged */
+		CU_ASSERT_EQUAL(send(fd, bytes, length, MSG_NOSIGNAL), (ssize_t)length);
+		bytes[at] ^= at < length ? 0x41 : 0;
+		for (unsigned int i = 0; i < 300 && !over; i++) {
+			enum colo_session_event event = colo_session_poll(s, now);
+
+			if (event == COLO_SESSION_HELLO)
+				colo_session_accept(s, &accept);
+			over = event == COLO_SESSION_BYE || event == COLO_SESSION_LOST ||
+			       event == COLO_SESSION_ABORTED || event == COLO_SESSION_DROPPED;
+			ended_well += event == COLO_SESSION_BYE;
+			now += i > 20 ? 500 : 0; /* a length that promises more: its deadline */
+		}
+		CU_ASSERT_TRUE(over);
+		close(fd);
+		now += COLO_SESSION_LINGER_MS;
+		colo_session_poll(s, now);
+	}
+	/* an undamaged one, and those whose damaged field may hold anything (MAC, IP, ports, ...)
+	 */
+	CU_ASSERT(ended_well >= 10 && ended_well <= length / 2);
+	colo_session_free(s);
+}
+
 static void
 wrong_times(void)
 {
@@ -664,6 +726,7 @@ main(void)
 		{"answers have a deadline", answers_are_awaited_so_long},
 		{"connection closed, connection reset", end_and_reset},
 		{"a flood of pings", flood_of_pings},
+		{"damaged conversations", damaged_conversations},
 		{"everything at the wrong time", wrong_times},
 		{"own messages are checked", own_messages_are_checked},
 	};
