@@ -12,13 +12,15 @@
 #include <unistd.h>
 
 #include "guardian.h"
+#include "private_dir.h"
 #include "qmp.h"
 
-/* What the primary tells: one byte each. */
+/* What the primary tells: the first byte of a message; a path follows NOTE_FILE. */
 enum note {
 	NOTE_RUNS = 'r',
 	NOTE_STOPPED = 's',
-	NOTE_END = 'e'
+	NOTE_END = 'e',
+	NOTE_FILE = 'f',
 };
 
 #define FIRST_HANDLE   3   /* not one of stdin, stdout, stderr */
@@ -26,23 +28,44 @@ enum note {
 #define CHILD_SOCKET   FIRST_HANDLE
 #define COMMAND_MS     1000u
 
-/* @return the primary's last word; 0: it never said any. */
-static char
-await_end(int fd)
+/* What the guardian knows when the primary ends. */
+struct last_words {
+	char note;			  /* 0: it never said any */
+	char file[COLO_PRIVATE_PATH_MAX]; /* empty: none */
+};
+
+static void
+await_end(int fd, struct last_words *last)
 {
-	char note = 0, next;
+	char message[1 + COLO_PRIVATE_PATH_MAX];
+	ssize_t n;
 
-	for (;;) {
-		ssize_t n = recv(fd, &next, 1, 0);
-
+	*last = (struct last_words){0};
+	while (last->note != NOTE_END) {
+		n = recv(fd, message, sizeof(message) - 1, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return note;
-		note = next;
-		if (note == NOTE_END)
-			return note;
+			return;
+		message[n] = '\0';
+		if (message[0] == NOTE_FILE)
+			strcpy(last->file, message + 1);
+		else
+			last->note = message[0];
 	}
+}
+
+/* The file and its directory; of the latter only if nothing else is in it. */
+static void
+remove_file(char *file)
+{
+	char *slash = strrchr(file, '/');
+
+	unlink(file);
+	if (slash == NULL)
+		return;
+	*slash = '\0';
+	rmdir(file);
 }
 
 /* @return true once there is nothing more to do. */
@@ -93,13 +116,15 @@ let_go(int fd)
 static void __attribute__((noreturn)) guard(int fd, const char *path)
 {
 	struct colo_qmp *q = malloc(sizeof(*q));
-	char note;
+	struct last_words last;
 
 	prctl(PR_SET_NAME, "dpdk-colo-guard");
 	let_go(fd);
-	note = await_end(CHILD_SOCKET);
-	if (q != NULL && note != NOTE_END && note != NOTE_RUNS)
+	await_end(CHILD_SOCKET, &last);
+	if (q != NULL && last.note != NOTE_END && last.note != NOTE_RUNS)
 		resume_guest(q, path);
+	if (last.note != NOTE_END)
+		remove_file(last.file);
 	_exit(0);
 }
 
@@ -150,24 +175,38 @@ colo_guardian_start(const char *qmp_path, struct colo_error *err)
 }
 
 static void
-tell(int handle, char note)
+tell(int handle, const char *message, size_t length)
 {
 	/* a guardian that is gone cannot be told */
-	if (handle > 0 && send(handle, &note, 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	if (handle > 0 && send(handle, message, length, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return;
 }
 
 void
 colo_guardian_note(int handle, bool stopped_by_us)
 {
-	tell(handle, stopped_by_us ? NOTE_STOPPED : NOTE_RUNS);
+	char note = stopped_by_us ? NOTE_STOPPED : NOTE_RUNS;
+
+	tell(handle, &note, 1);
+}
+
+void
+colo_guardian_clean(int handle, const char *path)
+{
+	char message[1 + COLO_PRIVATE_PATH_MAX];
+	int n = snprintf(message, sizeof(message), "%c%s", NOTE_FILE, path);
+
+	if (n > 0 && (size_t)n < sizeof(message))
+		tell(handle, message, (size_t)n);
 }
 
 void
 colo_guardian_release(int handle)
 {
+	char note = NOTE_END;
+
 	if (handle <= 0)
 		return;
-	tell(handle, NOTE_END);
+	tell(handle, &note, 1);
 	close(handle);
 }

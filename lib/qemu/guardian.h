@@ -31,6 +31,12 @@ int colo_guardian_start(const char *qmp_path, struct colo_error *err);
  */
 void colo_guardian_note(int handle, bool stopped_by_us);
 
+/**
+ * Tell the guardian of a file in a directory of its own: it removes both if the primary is killed.
+ * Once, main lcore. @p path has less than COLO_PRIVATE_PATH_MAX bytes; @p handle <= 0: nothing.
+ */
+void colo_guardian_clean(int handle, const char *path);
+
 /** Orderly end: the guest needs no help. Closes the handle; @p handle <= 0: nothing is done. */
 void colo_guardian_release(int handle);
 

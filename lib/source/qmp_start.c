@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "device_state.h"
+#include "guardian.h"
 #include "memory_backend.h"
 #include "migration_stream.h"
 #include "qmp_source.h"
@@ -174,10 +175,12 @@ make_device_buffer(struct qmp_source *q, struct colo_error *err)
 	if (q->device == NULL)
 		return colo_error_set(
 			err, "no memory for %" PRIu64 " bytes of device state", q->device_size);
-	if (colo_private_dir_make(&q->dir, err) != 0)
+	if (colo_private_dir_make(&q->dir, err) != 0 ||
+		colo_private_dir_path(
+			&q->dir, DEVICE_FILE, q->device_file, sizeof(q->device_file), err) != 0)
 		return -1;
-	return colo_private_dir_path(
-		&q->dir, DEVICE_FILE, q->device_file, sizeof(q->device_file), err);
+	colo_guardian_clean(q->source->guardian, q->device_file);
+	return 0;
 }
 
 int

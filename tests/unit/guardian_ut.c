@@ -20,6 +20,8 @@ enum life {
 	ENDS_WELL
 };
 
+static char left_dir[64], left_file[128]; /* what the primary leaves behind */
+
 static void __attribute__((noreturn)) live(enum life life)
 {
 	struct colo_error err;
@@ -27,6 +29,8 @@ static void __attribute__((noreturn)) live(enum life life)
 
 	if (handle <= 2)
 		_exit(1);
+	if (left_file[0] != '\0')
+		colo_guardian_clean(handle, left_file);
 	if (life == SAYS_STOPPED || life == SAYS_BOTH)
 		colo_guardian_note(handle, true);
 	if (life == SAYS_RUNS || life == SAYS_BOTH)
@@ -167,6 +171,31 @@ test_outlives(void)
 	fake_stop(&fake);
 }
 
+/* A file and its directory are removed after a kill, and left to an orderly end. */
+static void
+test_cleans(void)
+{
+	static const enum life lives[] = {SAYS_NOTHING, SAYS_RUNS, SAYS_STOPPED, ENDS_WELL};
+	FILE *f;
+
+	for (unsigned int i = 0; i < sizeof(lives) / sizeof(lives[0]); i++) {
+		fake_start(&fake);
+		snprintf(left_dir, sizeof(left_dir), "/tmp/colo-left-XXXXXX");
+		CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(left_dir));
+		snprintf(left_file, sizeof(left_file), "%s/file", left_dir);
+		f = fopen(left_file, "w");
+		CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+		fclose(f);
+		run_life(lives[i]);
+		CU_ASSERT_EQUAL(access(left_file, F_OK) == 0, lives[i] == ENDS_WELL);
+		CU_ASSERT_EQUAL(access(left_dir, F_OK) == 0, lives[i] == ENDS_WELL);
+		unlink(left_file);
+		rmdir(left_dir);
+		left_file[0] = '\0';
+		fake_stop(&fake);
+	}
+}
+
 static void
 test_without(void)
 {
@@ -212,6 +241,7 @@ main(void)
 		{"keeps its hands off", test_keeps_off},
 		{"other run states", test_other_states},
 		{"tries again", test_tries_again},
+		{"cleans up", test_cleans},
 		{"outlives the terminal", test_outlives},
 		{"without a guardian", test_without},
 		{"guardian killed", test_killed},

@@ -3,6 +3,8 @@
  * Source qmp, guardian and adapter standby with a real QEMU: checkpoints by hand, without a
  * datapath, and a takeover. Skipped where there is no QEMU.
  */
+#include <glob.h>
+
 #include "adapter.h"
 #include "device_state.h"
 #include "guardian.h"
@@ -46,6 +48,8 @@ start_guest(struct qemu_guest *g, const char *name, const char *share, char *con
 	CU_ASSERT_TRUE_FATAL(await_status(g, status));
 }
 
+static int guardian; /* handle; 0: none */
+
 /* A primary without a datapath. */
 struct primary {
 	struct colo_blocks blocks;
@@ -67,6 +71,7 @@ primary_start(struct primary *p, const struct qemu_guest *g, uint64_t size, stru
 	p->source.specs = &p->spec;
 	p->source.n_specs = 1;
 	p->source.device_block_size = DEVICE_SIZE;
+	p->source.guardian = guardian;
 	snprintf(args, sizeof(args), "path=%s", g->qmp);
 	return p->source.ops->start(&p->source, args, err);
 }
@@ -285,16 +290,29 @@ hold_stopped(const struct qemu_guest *g, int ready)
 {
 	struct colo_error err = {{0}};
 	struct primary p;
-	int guardian = colo_guardian_start(g->qmp, &err);
 
+	guardian = colo_guardian_start(g->qmp, &err);
 	if (guardian < 0 || primary_start(&p, g, GUEST_RAM_SIZE, &err) != 0)
 		_exit(1);
-	p.source.guardian = guardian;
 	if (do_request(&p, COLO_SOURCE_PAUSE) != COLO_SOURCE_DONE)
 		_exit(1);
 	if (write(ready, "r", 1) == 1)
 		pause();
 	_exit(1);
+}
+
+/* Directories of ours in TMPDIR, which is this test's own. */
+static unsigned int
+count_private_dirs(void)
+{
+	glob_t found;
+	unsigned int n;
+	char pattern[256];
+
+	snprintf(pattern, sizeof(pattern), "%s/dpdk-colo-*", guest_dir);
+	n = glob(pattern, 0, NULL, &found) == 0 ? (unsigned int)found.gl_pathc : 0;
+	globfree(&found);
+	return n;
 }
 
 static void
@@ -316,9 +334,13 @@ test_guardian(void)
 	close(ready[1]);
 	CU_ASSERT_EQUAL(read(ready[0], &byte, 1), 1);
 	close(ready[0]);
+	CU_ASSERT_EQUAL(count_private_dirs(), 1);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	CU_ASSERT_TRUE(await_status(&g, "running"));
+	for (int i = 0; i < 3000 && count_private_dirs() > 0; i++)
+		usleep(1000);
+	CU_ASSERT_EQUAL(count_private_dirs(), 0);
 	guest_kill(&g);
 }
 
