@@ -36,8 +36,8 @@ register_blocks(struct colo_primary_end *e, struct colo_error *err)
 static int
 make_channels(struct colo_primary_end *e, unsigned int n, struct colo_error *err)
 {
-	struct colo_rings_spec rings = {.lane = &e->send.lane, .handover = e->send.handover,
-		.n_channels = n, .end = "p"};
+	struct colo_rings_spec rings = {
+		.lane = &e->send.lane, .handover = e->send.handover, .n_channels = n, .end = "p"};
 
 	e->send.blocks = &e->blocks;
 	e->send.port = &e->port;
@@ -117,8 +117,8 @@ colo_primary_end_stop(struct colo_primary_end *e)
 		colo_sender_free(e->send.channel[i]);
 	colo_rings_free(&e->send.lane, e->send.handover);
 	for (unsigned int i = 0; i < e->blocks.n; i++)
-		colo_port_unregister(&e->port, e->blocks.block[i].guest.addr,
-			e->blocks.block[i].guest.size);
+		colo_port_unregister(
+			&e->port, e->blocks.block[i].guest.addr, e->blocks.block[i].guest.size);
 	colo_port_stop(&e->port);
 	colo_piece_list_fini(&e->send.outbox.list);
 	colo_piece_list_fini(&e->job.list);

@@ -9,11 +9,12 @@ static int
 make_blocks(struct colo_secondary_end *e, const struct colo_config *c,
 	const struct colo_block_spec *specs, unsigned int n_specs, struct colo_error *err)
 {
-	struct colo_block_spec device = {.name = COLO_DEVICE_BLOCK_NAME, .size = c->device_block_size};
+	struct colo_block_spec device = {
+		.name = COLO_DEVICE_BLOCK_NAME, .size = c->device_block_size};
 
 	for (unsigned int i = 0; i < n_specs; i++)
-		if (colo_blocks_add_secondary(&e->blocks, &specs[i], c->channels, e->port.socket,
-			    err) != 0)
+		if (colo_blocks_add_secondary(
+			    &e->blocks, &specs[i], c->channels, e->port.socket, err) != 0)
 			return -1;
 	return colo_blocks_add_secondary(&e->blocks, &device, c->channels, e->port.socket, err);
 }
@@ -21,8 +22,10 @@ make_blocks(struct colo_secondary_end *e, const struct colo_config *c,
 static int
 make_channels(struct colo_secondary_end *e, const struct colo_config *c, struct colo_error *err)
 {
-	struct colo_rings_spec rings = {.lane = &e->receive.lane, .handover = e->receive.handover,
-		.n_channels = c->channels, .end = "s"};
+	struct colo_rings_spec rings = {.lane = &e->receive.lane,
+		.handover = e->receive.handover,
+		.n_channels = c->channels,
+		.end = "s"};
 
 	e->receive.blocks = &e->blocks;
 	e->receive.port = &e->port;
@@ -61,8 +64,8 @@ start_session(struct colo_secondary_end *e, const struct colo_config *c, struct 
 	if (e->session == NULL)
 		return -1;
 	/* a pair speaks to itself: any free port of the loopback */
-	return colo_session_listen(e->session, pair ? "127.0.0.1" : c->listen.host,
-		pair ? 0 : c->listen.port, err);
+	return colo_session_listen(
+		e->session, pair ? "127.0.0.1" : c->listen.host, pair ? 0 : c->listen.port, err);
 }
 
 int

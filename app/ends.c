@@ -16,23 +16,23 @@ colo_rings_make(const struct colo_rings_spec *spec, struct colo_error *err)
 	char name[RTE_RING_NAMESIZE];
 
 	snprintf(name, sizeof(name), "colo_%s_ltx", spec->end);
-	spec->lane->tx = rte_ring_create(name, COLO_LANE_RING, SOCKET_ID_ANY,
-		RING_F_SP_ENQ | RING_F_SC_DEQ);
+	spec->lane->tx =
+		rte_ring_create(name, COLO_LANE_RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 	snprintf(name, sizeof(name), "colo_%s_lrx", spec->end);
 	spec->lane->rx = rte_ring_create(name, COLO_LANE_RING, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	if (spec->lane->tx == NULL || spec->lane->rx == NULL)
 		goto no_memory;
 	for (unsigned int c = 0; c < spec->n_channels; c++) {
 		snprintf(name, sizeof(name), "colo_%s_ho%u", spec->end, c);
-		spec->handover[c] = rte_ring_create(name, COLO_HANDOVER_RING, SOCKET_ID_ANY,
-			RING_F_SC_DEQ);
+		spec->handover[c] =
+			rte_ring_create(name, COLO_HANDOVER_RING, SOCKET_ID_ANY, RING_F_SC_DEQ);
 		if (spec->handover[c] == NULL)
 			goto no_memory;
 	}
 	return 0;
 no_memory:
-	return colo_error_set(err, "no memory for rings (%s): give EAL more with -m MB",
-		rte_strerror(rte_errno));
+	return colo_error_set(
+		err, "no memory for rings (%s): give EAL more with -m MB", rte_strerror(rte_errno));
 }
 
 static void

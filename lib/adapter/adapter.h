@@ -16,7 +16,8 @@ enum colo_adapter_status {
 	COLO_ADAPTER_IDLE = 0,
 	COLO_ADAPTER_BUSY,   /**< failover under way */
 	COLO_ADAPTER_DONE,   /**< the guest runs here */
-	COLO_ADAPTER_FAILED, /**< see error; guest memory is as it was, failover may be tried again */
+	COLO_ADAPTER_FAILED, /**< see error; guest memory is as it was, failover may be tried again
+			      */
 };
 
 struct colo_adapter;
@@ -29,8 +30,8 @@ struct colo_adapter_ops {
 	 */
 	int (*start)(struct colo_adapter *a, const char *spec, struct colo_error *err);
 	/**
-	 * Let the standby take over from guest memory, which holds a committed and flushed epoch and
-	 * does not change from now on. Control core; never blocks.
+	 * Let the standby take over from guest memory, which holds a committed and flushed epoch
+	 * and does not change from now on. Control core; never blocks.
 	 */
 	void (*failover)(struct colo_adapter *a);
 	/** Control core; never blocks. */
@@ -43,7 +44,7 @@ struct colo_adapter {
 	const struct colo_adapter_ops *ops;
 	struct colo_blocks *blocks; /**< secondary's; the last is the device state's */
 	struct colo_error error;    /**< valid when poll() says FAILED */
-	uint64_t takeover_us;	    /**< valid when DONE: from failover() to the standby's RESUME event */
+	uint64_t takeover_us; /**< valid when DONE: from failover() to the standby's RESUME event */
 	void *state;
 };
 

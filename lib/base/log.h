@@ -11,7 +11,7 @@
 extern int colo_logtype;
 
 /** COLO_LOG(NOTICE, "words %d", 1): a whole line, the newline is added. */
-#define COLO_LOG(level, format, ...)                                                               \
+#define COLO_LOG(level, format, ...) \
 	rte_log(RTE_LOG_##level, colo_logtype, "colo: " format "\n", ##__VA_ARGS__)
 
 #endif

@@ -52,14 +52,11 @@ set_state(struct colo_primary *p, enum colo_primary_state next, enum colo_primar
 }
 
 void
-colo_primary_raise_phase(
-	struct colo_primary *p, bool session, bool new_session, uint32_t epoch, bool committed)
+colo_primary_raise_phase(struct colo_primary *p, bool session, uint32_t epoch)
 {
 	struct colo_send_phase *phase = &p->send->phase;
 
 	phase->session = session;
-	phase->new_session = new_session;
-	phase->committed = committed;
 	phase->epoch = epoch;
 	phase->zstd = p->config.zstd;
 	phase->zstd_level = p->config.zstd_level;

@@ -74,8 +74,7 @@ void colo_primary_poll_limits(struct colo_primary *p);
 void colo_primary_poll_leaving(struct colo_primary *p);
 
 /* primary.c */
-void colo_primary_raise_phase(
-	struct colo_primary *p, bool session, bool new_session, uint32_t epoch, bool committed);
+void colo_primary_raise_phase(struct colo_primary *p, bool session, uint32_t epoch);
 void colo_primary_dispatch(struct colo_primary *p, enum colo_primary_event event);
 
 #endif

@@ -133,7 +133,7 @@ colo_primary_on_collected(struct colo_primary *p)
 	if (p->source->ops->staged)
 		colo_primary_request_resume(p);
 	p->send_us = colo_now_us();
-	colo_primary_raise_phase(p, true, false, p->epoch, false);
+	colo_primary_raise_phase(p, true, p->epoch);
 	return COLO_PRIMARY_SENDING;
 }
 
@@ -203,7 +203,7 @@ colo_primary_on_ended(struct colo_primary *p)
 {
 	p->report.transfer_us = p->now_us - p->send_us;
 	sum_wire(p);
-	colo_primary_raise_phase(p, true, false, 0, true);
+	colo_primary_raise_phase(p, true, 0);
 	p->report_waits = true;
 	if (p->kind == COLO_EPOCH_PRECOPY) {
 		p->rounds++;

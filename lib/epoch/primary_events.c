@@ -216,7 +216,7 @@ colo_primary_poll_epoch(struct colo_primary *p)
 		break;
 	case COLO_PRIMARY_SENDING:
 		show_progress(p);
-		if (all_sent(p))
+		if (is_quiet(p) && all_sent(p))
 			colo_primary_dispatch(p, COLO_PRIMARY_EV_SENT);
 		break;
 	default:
@@ -248,12 +248,13 @@ colo_primary_poll_leaving(struct colo_primary *p)
 	if (!colo_job_cancel(p->job) || !is_quiet(p))
 		return;
 	status = p->source_gone ? COLO_SOURCE_GONE : p->source->ops->poll(p->source);
-	if ((status == COLO_SOURCE_BUSY || status == COLO_SOURCE_COLLECT) && !too_long)
-		return;
-	if (status == COLO_SOURCE_DONE && p->guest_paused && !p->resuming) {
+	/* a RESUME overtakes a PAUSE that is still under way */
+	if (p->guest_paused && !p->resuming && status != COLO_SOURCE_GONE) {
 		colo_primary_request_resume(p);
 		return;
 	}
+	if ((status == COLO_SOURCE_BUSY || status == COLO_SOURCE_COLLECT) && !too_long)
+		return;
 	if (p->guest_paused && status != COLO_SOURCE_DONE && status != COLO_SOURCE_GONE)
 		colo_notify_text(p->notify, true, "the guest may stand still: %s",
 			too_long ? "it was not resumed within the limit" : p->source->error.text);

@@ -20,7 +20,7 @@ colo_primary_leave(struct colo_primary *p, int status)
 	p->hold_until_us = 0;
 	if (p->state >= COLO_PRIMARY_COLLECTING && p->state <= COLO_PRIMARY_ENDING)
 		p->aborted++;
-	colo_primary_raise_phase(p, false, false, 0, false);
+	colo_primary_raise_phase(p, false, 0);
 	return COLO_PRIMARY_LEAVING;
 }
 
@@ -89,7 +89,7 @@ begin_session(struct colo_primary *p, uint32_t first_credit)
 	phase->peer = p->peer;
 	phase->ip_udp_len = p->local.ip_version == 6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN;
 	phase->first_credit = first_credit;
-	colo_primary_raise_phase(p, true, true, 0, false);
+	colo_primary_raise_phase(p, true, 0);
 	colo_frame_template_init(
 		&t, &p->local, &p->peer, p->peer.channel_port[0], p->session_id, 0);
 	colo_lane_init(&p->lane, &p->send->lane, p->port->tx_pool, &t);

@@ -49,12 +49,11 @@ set_state(struct colo_secondary *s, enum colo_secondary_state next, enum colo_se
 }
 
 void
-colo_secondary_raise_phase(struct colo_secondary *s, bool session, bool new_session, uint32_t epoch)
+colo_secondary_raise_phase(struct colo_secondary *s, bool session, uint32_t epoch)
 {
 	struct colo_receive_phase *p = &s->receive->phase;
 
 	p->session = session;
-	p->new_session = new_session;
 	p->epoch = epoch;
 	p->kind = s->kind;
 	colo_gate_raise(&s->receive->gate);

@@ -79,8 +79,7 @@ bool colo_secondary_poll_adapter(struct colo_secondary *s);
 /* secondary.c */
 /** Does the state have an action for the event? */
 bool colo_secondary_takes(const struct colo_secondary *s, enum colo_secondary_event event);
-void colo_secondary_raise_phase(
-	struct colo_secondary *s, bool session, bool new_session, uint32_t epoch);
+void colo_secondary_raise_phase(struct colo_secondary *s, bool session, uint32_t epoch);
 void colo_secondary_dispatch(struct colo_secondary *s, enum colo_secondary_event event);
 
 #endif

@@ -34,7 +34,7 @@ open_epoch(struct colo_secondary *s)
 	s->first_us = 0;
 	colo_sync_sum(s->receive, &sums);
 	s->opened_cum = sums.cum;
-	colo_secondary_raise_phase(s, true, false, s->epoch);
+	colo_secondary_raise_phase(s, true, s->epoch);
 	answer(s, COLO_CONTROL_BEGIN, COLO_RESULT_OK, 0);
 	return s->kind == COLO_EPOCH_PRECOPY ? COLO_SECONDARY_PRECOPY : COLO_SECONDARY_RECEIVING;
 }
@@ -93,7 +93,7 @@ enum colo_secondary_state
 colo_secondary_on_complete(struct colo_secondary *s)
 {
 	s->complete_us = s->now_us;
-	colo_secondary_raise_phase(s, true, false, 0);
+	colo_secondary_raise_phase(s, true, 0);
 	return COLO_SECONDARY_SYNCING;
 }
 
@@ -159,7 +159,7 @@ colo_secondary_on_flushed(struct colo_secondary *s)
 	s->report.flush_us = colo_now_us() - s->commit_us;
 	report_epoch(s);
 	if (s->session_over) {
-		colo_secondary_raise_phase(s, false, false, 0);
+		colo_secondary_raise_phase(s, false, 0);
 		return colo_secondary_after_session(s);
 	}
 	if (s->begin_waits && s->begin_kind == COLO_EPOCH_CHECKPOINT)

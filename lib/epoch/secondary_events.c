@@ -105,7 +105,8 @@ colo_secondary_poll_epoch(struct colo_secondary *s)
 		note_first(s);
 		if (s->verify_waits && colo_job_done(s->job))
 			colo_secondary_dispatch(s, COLO_SECONDARY_EV_JOB_DONE);
-		if (!s->verify_waits && colo_sync_complete(&s->sync, s->receive))
+		if (!s->verify_waits && colo_sync_quiet(s->receive) &&
+			colo_sync_complete(&s->sync, s->receive))
 			colo_secondary_dispatch(s, COLO_SECONDARY_EV_COMPLETE);
 		break;
 	case COLO_SECONDARY_IDLE:

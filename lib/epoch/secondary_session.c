@@ -101,7 +101,7 @@ colo_secondary_on_started(struct colo_secondary *s)
 		.take_pages = true};
 	p->peer = s->peer;
 	p->ip_udp_len = s->local.ip_version == 6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN;
-	colo_secondary_raise_phase(s, true, true, 0);
+	colo_secondary_raise_phase(s, true, 0);
 	colo_frame_template_init(
 		&t, &s->local, &s->peer, s->peer.channel_port[0], s->session_id, 0);
 	colo_lane_server_init(&s->lane, &s->receive->lane, s->port->tx_pool, &t);
@@ -116,7 +116,7 @@ colo_secondary_give_up(struct colo_secondary *s)
 	s->undo = s->state == COLO_SECONDARY_RECEIVING;
 	if (s->state == COLO_SECONDARY_PRECOPY)
 		s->committed = 0;
-	colo_secondary_raise_phase(s, false, false, 0);
+	colo_secondary_raise_phase(s, false, 0);
 	return COLO_SECONDARY_ABORTING;
 }
 
@@ -251,7 +251,7 @@ enum colo_secondary_state
 colo_secondary_on_quit(struct colo_secondary *s)
 {
 	colo_session_bye(s->session);
-	colo_secondary_raise_phase(s, false, false, 0);
+	colo_secondary_raise_phase(s, false, 0);
 	s->notify->end(s->notify->context, COLO_EXIT_OK);
 	return COLO_SECONDARY_CLOSED;
 }

@@ -284,11 +284,11 @@ make_rings(struct rte_ring *ring[2][COLO_MAX_CHANNELS], uint16_t n_queues, unsig
 	for (unsigned int d = 0; d < 2; d++) {
 		for (uint16_t q = 0; q < n_queues; q++) {
 			snprintf(name, sizeof(name), "colo_wire_%u_%u", d, q);
-			ring[d][q] = rte_ring_create(name, entries, SOCKET_ID_ANY,
-				RING_F_SP_ENQ | RING_F_SC_DEQ);
+			ring[d][q] = rte_ring_create(
+				name, entries, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
 			if (ring[d][q] == NULL)
-				return colo_error_set(err, "no rings for a pair: %s",
-					rte_strerror(rte_errno));
+				return colo_error_set(
+					err, "no rings for a pair: %s", rte_strerror(rte_errno));
 		}
 	}
 	return 0;

@@ -162,7 +162,8 @@ colo_steer_ports(struct colo_steering *s, const struct colo_port *p, uint16_t ba
 		return choose_rss_ports(p, base, peer, local, err);
 	if (base + p->n_queues - 1u > UINT16_MAX)
 		return colo_error_set(err,
-			"--udp-port %u: %u channels need the ports from it up; accepted: at most %u",
+			"--udp-port %u: %u channels need the ports from it up; accepted: at most "
+			"%u",
 			base, p->n_queues, UINT16_MAX - p->n_queues + 1u);
 	for (unsigned int c = 0; c < p->n_queues; c++) {
 		local->channel_port[c] = base + c;

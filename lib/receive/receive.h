@@ -30,10 +30,13 @@
 #include "rx.h"
 #include "window.h"
 
-/** What the control core wants of all receivers; written before colo_gate_raise(). */
+/**
+ * What the control core wants of all receivers; written before colo_gate_raise(). A poll core may
+ * see two phases as one, so nothing here says "changed": a filter with another session is a new
+ * session, another epoch is a new epoch.
+ */
 struct colo_receive_phase {
-	bool session;	  /**< a session is on */
-	bool new_session; /**< windows start anew */
+	bool session; /**< a session is on */
 	struct colo_frame_filter filter;
 	struct colo_address peer;
 	uint32_t ip_udp_len; /**< COLO_IPV4_UDP_LEN or COLO_IPV6_UDP_LEN */

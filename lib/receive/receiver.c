@@ -60,6 +60,7 @@ adopt_session(struct colo_receiver *r, const struct colo_receive_phase *phase)
 		phase->peer.channel_port[r->id], phase->filter.session, r->id);
 	r->part_size = colo_part_size(r->end->port->mtu, phase->ip_udp_len);
 	colo_receive_window_init(&r->window, r->end->window);
+	r->epoch = 0; /* epochs are counted from 1 again */
 	r->next_packet = 0;
 	r->unreported = 0;
 	r->feedback_due = false;
@@ -73,8 +74,7 @@ colo_receiver_adopt(struct colo_receiver *r)
 
 	r->session = phase->session;
 	r->rx.session = phase->session;
-	/* the id as well: this core may not have seen the phase that said new_session */
-	if (phase->new_session || (phase->session && phase->filter.session != r->filter.session))
+	if (phase->session && phase->filter.session != r->filter.session)
 		adopt_session(r, phase);
 	if (phase->epoch != 0 && phase->epoch != r->epoch) {
 		r->pages = 0;

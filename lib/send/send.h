@@ -35,10 +35,12 @@ struct colo_outbox {
 };
 
 /** What the control core wants of all senders; written before colo_gate_raise(). */
+/**
+ * A poll core may see two phases as one, so nothing here says "changed": a filter with another
+ * session is a new session, another epoch is a new epoch, and the one before it is committed.
+ */
 struct colo_send_phase {
 	bool session;
-	bool new_session; /**< windows start anew */
-	bool committed;	  /**< all that was sent is known to be placed */
 	struct colo_frame_filter filter;
 	struct colo_address peer;
 	uint32_t ip_udp_len;

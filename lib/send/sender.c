@@ -70,23 +70,11 @@ colo_sender_free(struct colo_sender *s)
 }
 
 static void
-adopt_session(struct colo_sender *s, const struct colo_send_phase *phase)
-{
-	s->filter = phase->filter;
-	colo_frame_template_init(&s->template, &phase->filter.local, &phase->peer,
-		phase->peer.channel_port[s->id], phase->filter.session, s->id);
-	s->part_size = colo_part_size(s->end->port->mtu, phase->ip_udp_len);
-	s->room = s->end->port->mtu - phase->ip_udp_len - sizeof(struct colo_header);
-	colo_send_window_init(&s->window, phase->first_credit);
-	rte_pktmbuf_free_bulk(s->tx, s->n_tx);
-	s->n_tx = 0;
-}
-
-static void
 adopt_epoch(struct colo_sender *s, const struct colo_send_phase *phase)
 {
 	/* what the epoch before left there: a new session counts its epochs from 1 again */
 	atomic_store_explicit(&s->progress.epoch_sent, 0, memory_order_relaxed);
+	colo_send_window_all_acked(&s->window, colo_now_us());
 	s->epoch = phase->epoch;
 	s->zstd_on = phase->zstd;
 	if (phase->zstd && phase->zstd_level != s->zstd_level) {
@@ -103,18 +91,29 @@ adopt_epoch(struct colo_sender *s, const struct colo_send_phase *phase)
 }
 
 static void
+adopt_session(struct colo_sender *s, const struct colo_send_phase *phase)
+{
+	s->filter = phase->filter;
+	colo_frame_template_init(&s->template, &phase->filter.local, &phase->peer,
+		phase->peer.channel_port[s->id], phase->filter.session, s->id);
+	s->part_size = colo_part_size(s->end->port->mtu, phase->ip_udp_len);
+	s->room = s->end->port->mtu - phase->ip_udp_len - sizeof(struct colo_header);
+	colo_send_window_init(&s->window, phase->first_credit);
+	adopt_epoch(s, phase);
+	rte_pktmbuf_free_bulk(s->tx, s->n_tx);
+	s->n_tx = 0;
+}
+
+static void
 adopt(struct colo_sender *s)
 {
 	const struct colo_send_phase *phase = &s->end->phase;
 
 	s->session = phase->session;
 	s->rx.session = phase->session;
-	/* the id as well: this core may not have seen the phase that said new_session */
-	if (phase->new_session || (phase->session && phase->filter.session != s->filter.session))
+	if (phase->session && phase->filter.session != s->filter.session)
 		adopt_session(s, phase);
-	if (phase->committed)
-		colo_send_window_all_acked(&s->window, colo_now_us());
-	if (phase->epoch != s->epoch)
+	else if (phase->epoch != s->epoch)
 		adopt_epoch(s, phase);
 }
 

@@ -53,14 +53,17 @@ struct colo_source_ops {
 	 * connect, start the thread. Main lcore; may block for a bounded time.
 	 */
 	int (*start)(struct colo_source *s, const char *args, struct colo_error *err);
-	/** Control core; never blocks. One request at a time. */
+	/**
+	 * Control core; never blocks. One request at a time, but RESUME may overtake one that is
+	 * not done: that ends as soon as it can, and only RESUME's outcome is reported.
+	 */
 	void (*request)(struct colo_source *s, enum colo_source_request request);
 	/** Control core; never blocks. */
 	enum colo_source_status (*poll)(struct colo_source *s);
 	/**
 	 * Poll cores, each piece exactly once between COLLECT and the end of the request: compare
-	 * the guest with the staging copy, update it, set `todo`. NULL: the source sets `todo` alone.
-	 * No lock, allocation, system call or log line.
+	 * the guest with the staging copy, update it, set `todo`. NULL: the source sets `todo`
+	 * alone. No lock, allocation, system call or log line.
 	 */
 	void (*collect_piece)(struct colo_source *s, unsigned int block, uint32_t piece);
 	/**
@@ -81,18 +84,18 @@ struct colo_source {
 	struct colo_error error;    /**< valid when poll() says FAILED or GONE */
 	/**
 	 * Time-stamp counter when the guest last stood still; cleared by the control core before it
-	 * requests PAUSE, set by the source just before it stops the guest. What the guest still did
-	 * between request and stop is no part of its pause.
+	 * requests PAUSE, set by the source just before it stops the guest. What the guest still
+	 * did between request and stop is no part of its pause.
 	 */
 	_Atomic uint64_t paused_tsc;
-	void *state;		    /**< the source's own */
+	void *state; /**< the source's own */
 };
 
 extern const struct colo_source_ops colo_source_synthetic;
 extern const struct colo_source_ops colo_source_qmp;
 
 /** @return the source that @p spec ("NAME[,args]") names and its args, or NULL with @p err. */
-const struct colo_source_ops *colo_source_find(const char *spec, const char **args,
-	struct colo_error *err);
+const struct colo_source_ops *colo_source_find(
+	const char *spec, const char **args, struct colo_error *err);
 
 #endif

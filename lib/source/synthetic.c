@@ -144,7 +144,8 @@ run_guest(void *arg)
 			atomic_store_explicit(
 				&g->status, carry_out(g, request), memory_order_release);
 		else if (request == COLO_SOURCE_RESUME && !g->pending && g->all_known) {
-			/* benchmarks: what follows a commit is measured without the guest's writes */
+			/* benchmarks: what follows a commit is measured without the guest's writes
+			 */
 			usleep(g->config.rest_ms * 1000);
 			dirty_next_set(g);
 		}

@@ -197,9 +197,6 @@ raise_and_wait(void)
 		CU_ASSERT_TRUE(
 			colo_gate_arrived(&t.rig->receive.gate, &t.rig->receive.channel[c]->seat));
 	}
-	t.rig->send.phase.new_session = false;
-	t.rig->receive.phase.new_session = false;
-	t.rig->send.phase.committed = false;
 }
 
 static void
@@ -287,7 +284,6 @@ transfer(uint32_t epoch, enum colo_epoch_kind kind)
 		turn();
 	CU_ASSERT_TRUE_FATAL(complete(epoch));
 	t.rig->send.phase.epoch = 0;
-	t.rig->send.phase.committed = true;
 	t.rig->receive.phase.epoch = 0;
 	raise_and_wait();
 	check_sums(pages);
@@ -615,8 +611,6 @@ test_missed_phase(void)
 	turn();
 	leave_session();
 	new_session(UT_RIG_SESSION + 2);
-	t.rig->send.phase.new_session = false;
-	t.rig->receive.phase.new_session = false;
 	dirty_all();
 	transfer(1, COLO_EPOCH_PRECOPY);
 	check_cache();

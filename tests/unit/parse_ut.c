@@ -31,7 +31,6 @@ open_epoch(enum colo_epoch_kind kind, uint32_t epoch)
 	t.rig->receive.phase.kind = kind;
 	colo_gate_raise(&t.rig->receive.gate);
 	colo_receive_poll(t.r);
-	t.rig->receive.phase.new_session = false;
 }
 
 /* Memory that no zero page or wrong page could leave as it is. */

@@ -130,13 +130,11 @@ ut_rig_session(struct ut_rig *r)
 	uint32_t ip_udp_len = r->o.ip_version == 4 ? COLO_IPV4_UDP_LEN : COLO_IPV6_UDP_LEN;
 
 	r->send.phase = (struct colo_send_phase){.session = true,
-		.new_session = true,
 		.filter = ut_rig_filter(r, 0),
 		.peer = r->address[1],
 		.ip_udp_len = ip_udp_len,
 		.first_credit = r->o.window};
 	r->receive.phase = (struct colo_receive_phase){.session = true,
-		.new_session = true,
 		.filter = ut_rig_filter(r, 1),
 		.peer = r->address[0],
 		.ip_udp_len = ip_udp_len};
