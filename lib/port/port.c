@@ -2,7 +2,12 @@
 /* Bring an ethdev port up with one queue pair a channel, within what its driver can do. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <rte_dev.h>
 #include <rte_devargs.h>
@@ -17,6 +22,8 @@
 #include "port.h"
 #include "wire.h"
 
+#define AF_PACKET_FRAMESZ   2048u /* its default */
+#define AF_PACKET_HEADROOM  52u	  /* TPACKET2_HDRLEN */
 #define MEMPOOL_CACHE	    256u
 #define RX_ROOM_AF_PACKET   16384u /* the PMD wants as much as its framesz, whatever the MTU */
 #define IPV4_LINK_LOCAL_NET 169, 254
@@ -169,24 +176,77 @@ set_up_queues(struct colo_port *p, struct colo_error *err)
 	return 0;
 }
 
+/* MTU of the kernel's interface below the port; 0: there is none. */
+static uint32_t
+interface_mtu(const struct rte_eth_dev_info *info, char name[IF_NAMESIZE])
+{
+	struct ifreq request = {0};
+	int fd, rc;
+
+	if (info->if_index == 0 || if_indextoname(info->if_index, name) == NULL)
+		return 0;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return 0;
+	memcpy(request.ifr_name, name, IF_NAMESIZE);
+	rc = ioctl(fd, SIOCGIFMTU, &request);
+	close(fd);
+	return rc == 0 ? (uint32_t)request.ifr_mtu : 0;
+}
+
+/* A number in the device's arguments, @p missing where it is not given. */
+static uint32_t
+device_argument(uint16_t id, const char *key, uint32_t missing)
+{
+	char name[RTE_ETH_NAME_MAX_LEN], text[32];
+	struct rte_eth_dev_info info;
+	const struct rte_devargs *args;
+	const char *found;
+
+	if (rte_eth_dev_get_name_by_port(id, name) != 0 || rte_eth_dev_info_get(id, &info) != 0)
+		return missing;
+	args = info.device != NULL ? rte_dev_devargs(info.device) : NULL;
+	snprintf(text, sizeof(text), "%s=", key);
+	found = args != NULL && args->args != NULL ? strstr(args->args, text) : NULL;
+	return found != NULL ? (uint32_t)strtoul(found + strlen(text), NULL, 10) : missing;
+}
+
+/* net_af_packet refuses more than 1500, yet carries what its interface and its ring have room for
+ */
 static int
-set_mtu(struct colo_port *p, struct colo_error *err)
+check_af_packet(
+	const struct colo_port *p, const struct rte_eth_dev_info *info, struct colo_error *err)
+{
+	uint32_t frame = device_argument(p->id, "framesz", AF_PACKET_FRAMESZ);
+	char name[IF_NAMESIZE] = "";
+	uint32_t mtu = interface_mtu(info, name);
+
+	if (mtu != 0 && mtu < p->mtu)
+		return colo_error_set(err,
+			"--mtu %u: interface %s below port %u takes %u; accepted: at most that, or "
+			"ip link set %s mtu %u first",
+			p->mtu, name, p->id, mtu, name, p->mtu);
+	if (frame < p->mtu + COLO_ETHER_LEN + AF_PACKET_HEADROOM)
+		return colo_error_set(err,
+			"--mtu %u: frames of port %u (net_af_packet) have room for framesz=%u "
+			"bytes; "
+			"give its --vdev framesz=%u or more",
+			p->mtu, p->id, frame, p->mtu + COLO_ETHER_LEN + AF_PACKET_HEADROOM);
+	return 0;
+}
+
+static int
+set_mtu(struct colo_port *p, const struct rte_eth_dev_info *info, struct colo_error *err)
 {
 	uint16_t now = 0;
 	int rc = rte_eth_dev_set_mtu(p->id, p->mtu);
 
+	if (is_driver(p, "net_af_packet"))
+		return check_af_packet(p, info, err);
 	if (rc == 0 || is_driver(p, "net_ring") || is_driver(p, "net_memif"))
 		return 0; /* these carry any size */
 	if (rte_eth_dev_get_mtu(p->id, &now) == 0 && now >= p->mtu)
 		return 0;
-	/* net_af_packet refuses more than 1500 yet uses what the interface has */
-	if (is_driver(p, "net_af_packet")) {
-		COLO_LOG(NOTICE,
-			"port %u (net_af_packet): set the interface's MTU to %u or more "
-			"with ip link",
-			p->id, p->mtu);
-		return 0;
-	}
 	return colo_error_set(err, "--mtu %u: port %u (%s) does not take it: %s", p->mtu, p->id,
 		p->driver, strerror(-rc));
 }
@@ -235,7 +295,7 @@ colo_port_start(struct colo_port *p, const struct colo_port_spec *spec, struct c
 		return -1;
 	choose_zero_copy(p, spec, &info);
 	if (make_pools(p, spec, err) != 0 || configure(p, &info, err) != 0 ||
-		set_up_queues(p, err) != 0 || set_mtu(p, err) != 0)
+		set_up_queues(p, err) != 0 || set_mtu(p, &info, err) != 0)
 		return -1;
 	rc = rte_eth_dev_start(p->id);
 	if (rc != 0)
@@ -244,6 +304,7 @@ colo_port_start(struct colo_port *p, const struct colo_port_spec *spec, struct c
 			is_driver(p, "net_memif") ? "; of two net_memif ends the one with "
 						    "role=server has to be started first"
 						  : "");
+	p->started = true;
 	rte_eth_macaddr_get(p->id, &p->mac);
 	read_rss(p, &info);
 	COLO_LOG(NOTICE, "port %u: %s, %u queue pairs, %u/%u descriptors, MTU %u, transmit %s%s%s",
@@ -258,7 +319,8 @@ colo_port_stop(struct colo_port *p)
 {
 	if (p->driver[0] == '\0')
 		return;
-	rte_eth_dev_stop(p->id);
+	if (p->started)
+		rte_eth_dev_stop(p->id);
 	rte_eth_dev_close(p->id);
 	rte_mempool_free(p->rx_pool);
 	rte_mempool_free(p->tx_pool);

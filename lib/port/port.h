@@ -26,6 +26,7 @@ struct colo_port {
 	uint16_t n_queues;
 	int socket; /**< NUMA node of the device, or SOCKET_ID_ANY */
 	char driver[RTE_ETH_NAME_MAX_LEN];
+	bool started;
 	uint32_t mtu;
 	uint16_t rxd, txd; /**< descriptors in force */
 	bool zero_copy;	   /**< pages go out from where they lie */
