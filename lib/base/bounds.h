@@ -18,8 +18,9 @@
 #define COLO_MAX_CHANNELS   16u /**< as QEMU's multifd has; net_ring has 16 queues as well */
 #define COLO_MAX_BLOCKS	    16u /**< with the device state's */
 #define COLO_BLOCK_NAME_MAX 63u /**< bytes, without NUL */
-#define COLO_MAX_BLOCK_SIZE (1ull << 42) /**< 4 TiB: page numbers fit 32 bits with room to spare \
-					  */
+#define COLO_MAX_BLOCK_SIZE                                                  \
+	(1ull << 42) /**< 4 TiB: page numbers fit 32 bits with room to spare \
+		      */
 
 /** Block that carries the device state; made by us, no --block may have this name. */
 #define COLO_DEVICE_BLOCK_NAME	  "colo.device-state"
