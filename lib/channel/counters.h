@@ -23,6 +23,7 @@
 	X(tx_lost_time_threshold, "declared lost: not acknowledged in time")               \
 	X(tx_probes, "probe timeouts")                                                     \
 	X(tx_ring_full, "bursts the driver took only in part")                             \
+	X(tx_cut, "bursts given up: the driver's peer went away (net_memif)")              \
 	X(tx_no_mbuf, "no mbuf left")                                                      \
 	X(tx_no_credit, "turns without credit")                                            \
 	X(rx_feedback, "feedback frames accepted")                                         \
@@ -57,6 +58,7 @@
 	X(rx_pages, "pages placed")                                                        \
 	X(rx_pages_zero, "zero pages among them")                                          \
 	X(rx_zero_skipped, "zero pages that cost nothing: their memory was never touched") \
+	X(rx_cut, "bursts given up: the driver's peer went away (net_memif)")              \
 	X(tx_feedback, "feedback frames sent")                                             \
 	X(flush_pages, "pages flushed by this poll core")
 

@@ -2,6 +2,7 @@
 /* A burst off the queue; what belongs to another channel is handed over to its poll core. */
 #include <rte_udp.h>
 
+#include "guard.h"
 #include "rx.h"
 
 /*
@@ -49,7 +50,11 @@ colo_rx_burst(struct colo_rx *rx, struct rte_mbuf **frames, bool *worked)
 
 	kept = rte_ring_dequeue_burst(
 		rx->handover[rx->channel], (void **)frames, COLO_BURST / 2, NULL);
-	n = rte_eth_rx_burst(rx->port_id, rx->queue, burst, COLO_BURST - kept);
+	if (rx->guarded)
+		n = colo_guard_rx(rx->port_id, rx->queue, burst, COLO_BURST - kept,
+			&rx->counters->n[COLO_rx_cut]);
+	else
+		n = rte_eth_rx_burst(rx->port_id, rx->queue, burst, COLO_BURST - kept);
 	*worked = n > 0 || kept > 0;
 	for (uint16_t i = 0; i < n; i++)
 		if (!hand_over(rx, burst[i]))

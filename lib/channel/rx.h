@@ -20,6 +20,7 @@ struct colo_rx {
 	uint16_t port_id;
 	uint16_t queue;
 	uint8_t channel;
+	bool guarded; /**< the port's */
 	bool session; /**< adopted at the gate */
 	const struct colo_frame_filter *filter;
 	struct rte_ring **handover; /**< [channel]; multi producer, single consumer */

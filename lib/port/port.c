@@ -18,6 +18,7 @@
 #include <rte_ring.h>
 #include <rte_vfio.h>
 
+#include "guard.h"
 #include "log.h"
 #include "port.h"
 #include "wire.h"
@@ -291,6 +292,10 @@ colo_port_start(struct colo_port *p, const struct colo_port_spec *spec, struct c
 			p->id, rte_eth_dev_count_avail());
 	snprintf(p->driver, sizeof(p->driver), "%s", info.driver_name);
 	p->socket = rte_eth_dev_socket_id(p->id);
+	p->guarded = is_driver(p, "net_memif");
+	if (p->guarded && colo_guard_install() != 0)
+		return colo_error_set(err, "port %u (%s): signals cannot be caught: %s", p->id,
+			p->driver, strerror(errno));
 	if (check_limits(p, spec, &info, err) != 0)
 		return -1;
 	choose_zero_copy(p, spec, &info);

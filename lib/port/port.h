@@ -27,6 +27,7 @@ struct colo_port {
 	int socket; /**< NUMA node of the device, or SOCKET_ID_ANY */
 	char driver[RTE_ETH_NAME_MAX_LEN];
 	bool started;
+	bool guarded; /**< bursts by guard.h: the driver's memory may go away */
 	uint32_t mtu;
 	uint16_t rxd, txd; /**< descriptors in force */
 	bool zero_copy;	   /**< pages go out from where they lie */

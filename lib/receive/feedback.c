@@ -2,6 +2,7 @@
 /* Tell the primary what is placed, what is missing, and how far it may go. */
 #include <string.h>
 
+#include "guard.h"
 #include "receive.h"
 
 #define FEEDBACK_EVERY	  32u  /* slots placed, at most this many unreported */
@@ -68,7 +69,11 @@ colo_feedback_transmit(struct colo_receiver *r)
 			r->end->lane.tx, (void **)&r->tx[r->n_tx], COLO_BURST - r->n_tx, NULL);
 	if (r->n_tx == 0)
 		return false;
-	sent = rte_eth_tx_burst(r->end->port->id, r->id, r->tx, r->n_tx);
+	if (r->end->port->guarded)
+		sent = colo_guard_tx(
+			r->end->port->id, r->id, r->tx, r->n_tx, &r->counters.n[COLO_tx_cut]);
+	else
+		sent = rte_eth_tx_burst(r->end->port->id, r->id, r->tx, r->n_tx);
 	if (sent < r->n_tx) {
 		colo_receive_count(r, COLO_tx_ring_full);
 		memmove(r->tx, r->tx + sent, (r->n_tx - sent) * sizeof(r->tx[0]));

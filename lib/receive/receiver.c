@@ -23,6 +23,7 @@ colo_receiver_new(struct colo_receive_end *end, uint8_t id, struct colo_error *e
 	r->rx = (struct colo_rx){.port_id = end->port->id,
 		.queue = id,
 		.channel = id,
+		.guarded = end->port->guarded,
 		.filter = &r->filter,
 		.handover = end->handover,
 		.counters = &r->counters};

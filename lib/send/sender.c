@@ -41,6 +41,7 @@ colo_sender_new(struct colo_send_end *end, uint8_t id, struct colo_error *err)
 	s->rx = (struct colo_rx){.port_id = end->port->id,
 		.queue = id,
 		.channel = id,
+		.guarded = end->port->guarded,
 		.filter = &s->filter,
 		.handover = end->handover,
 		.counters = &s->counters};

@@ -2,6 +2,7 @@
 /* Frames to the driver; what it does not take now waits for the next turn. */
 #include <string.h>
 
+#include "guard.h"
 #include "send.h"
 
 bool
@@ -14,7 +15,11 @@ colo_transmit(struct colo_sender *s)
 			s->end->lane.tx, (void **)&s->tx[s->n_tx], COLO_BURST, NULL);
 	if (s->n_tx == 0)
 		return false;
-	sent = rte_eth_tx_burst(s->end->port->id, s->id, s->tx, s->n_tx);
+	if (s->end->port->guarded)
+		sent = colo_guard_tx(
+			s->end->port->id, s->id, s->tx, s->n_tx, &s->counters.n[COLO_tx_cut]);
+	else
+		sent = rte_eth_tx_burst(s->end->port->id, s->id, s->tx, s->n_tx);
 	if (sent < s->n_tx) {
 		s->counters.n[COLO_tx_ring_full]++;
 		memmove(s->tx, s->tx + sent, (s->n_tx - sent) * sizeof(s->tx[0]));
