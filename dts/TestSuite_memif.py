@@ -23,7 +23,7 @@ def check_run(two, primary, epochs=EPOCHS):
 
 
 @pytest.mark.parametrize("codec,mtu,channels", [
-    ("raw", 4200, 2), pytest.param("raw", 1500, 1, marks=pytest.mark.slow),
+    pytest.param("raw", 4200, 2, marks=pytest.mark.slow), pytest.param("raw", 1500, 1, marks=pytest.mark.slow),
     pytest.param("raw", 9000, 4, marks=pytest.mark.slow), ("zstd", 9000, 1),
     pytest.param("zstd", 1500, 4, marks=pytest.mark.slow),
     pytest.param("zstd", 4200, 2, marks=pytest.mark.slow)])
@@ -40,6 +40,7 @@ def test_verified(start_run, codec, mtu, channels):
     assert total(received, "receive", "rx_placed") > 0
 
 
+@pytest.mark.slow
 def test_primary_first(start_run):
     """Step: the secondary is started a second after the primary. Verify: as if it had been there."""
     two = Two(start_run(HUGE_MIB), server="primary")
@@ -122,6 +123,7 @@ def test_busy_secondary(start_run):
     (["--block", "a,size=1M"], ["--block", "a,size=1028K"], "the secondary refuses: size of block a differs"),
     ([], ["--ip", "fd00::7"], "the secondary refuses: --ip: primary has IPv6, secondary IPv4")],
     ids=["mtu", "number", "name", "size", "ip"])
+@pytest.mark.slow
 def test_mismatch(start_run, secondary, primary, sentence):
     """Step: ends that do not fit. Verify: one sentence that names it, status 1; then one that fits."""
     two = Two(start_run(HUGE_MIB))
