@@ -195,13 +195,13 @@ class Hugepages:
 
 # Build
 
-def build(directory="build", options=()):
-    """Configure if needed, compile. @return the build folder."""
+def build(directory="build", options=(), targets=()):
+    """Configure if needed, compile the targets or everything. @return the build folder."""
     path = ROOT / directory
     with lock(ROOT / ".build-lock"):
         if not (path / "build.ninja").exists():
             run(["meson", "setup", path, ROOT] + list(options))
-        run(["ninja", "-C", path])
+        run(["ninja", "-C", path, *targets])
     return path
 
 

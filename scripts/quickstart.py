@@ -214,7 +214,7 @@ def main():
     signal.signal(signal.SIGTERM, interrupted)
     env.ensure_packages(env.BUILD_PACKAGES + env.GUEST_PACKAGES)
     steps.say("building")
-    env.build()
+    env.build(targets=["app/dpdk-colo"])
     env.become_root()
     # both EALs, guest memory and cache at the secondary, staging at the primary, device states
     with Run(2 * EAL_MIB + 3 * 256 + 64) as run:
