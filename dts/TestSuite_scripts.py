@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import colo_env as env
-from framework.guest import LINE, gap
+from framework.guest import LINE, Guest, gap
 
 
 def load_script(name):
@@ -126,3 +126,58 @@ def test_counting_junit(tmp_path):
     tally = module.Tally()
     module.run_suite(tally, suite, False, tmp_path)
     assert tally.closing_line() == "1 passed, 2 failed, 1 skipped"
+
+
+class FakeGuest:
+    """A guest that has printed this."""
+
+    def __init__(self, path, text):
+        self.serial = path
+        path.write_bytes(text.encode())
+
+    lines = Guest.lines
+    counter = Guest.counter
+
+
+class FakeProgram:
+    """A secondary that has printed this."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def output(self):
+        return self.text
+
+
+class FakeWatched:
+    """What the guest had printed when each checkpoint's line came."""
+
+    counter_at = {3: 10, 4: 20, 5: 30}
+
+
+def counting(first, last):
+    return "".join(f"COUNTER {n} CHECKSUM ok\r\n" for n in range(first, last + 1))
+
+
+@pytest.mark.parametrize("standby,problem", [
+    (counting(31, 60), None),                             # right after the checkpoint's last line
+    (counting(36, 60), None),                             # the guest printed up to 35: nothing lost
+    ("TER 35 CHECKSUM ok\r\n" + counting(36, 60), None),  # its line was cut in two
+    ("TER 36 CHECKSUM ok\r\n" + counting(37, 60), None),
+    (counting(37, 60), "lines were lost"),
+    ("TER 37 CHECKSUM ok\r\n" + counting(38, 60), "lines were lost"),
+    (counting(20, 60), None),                             # a line in flight
+    (counting(19, 60), "older than checkpoint 5"),
+    (counting(31, 40) + counting(42, 60), "went from 40 to 42"),
+    (counting(31, 60) + "COUNTER 61 CHECKSUM BAD\r\n", "checksum was wrong at 61")])
+def test_quickstart_notices(standby, problem, tmp_path):
+    """Step: what a standby could print after checkpoint 5. Verify: only a true takeover passes."""
+    module = load_script("quickstart")
+    guest = FakeGuest(tmp_path / "guest", counting(1, 35))
+    standby = FakeGuest(tmp_path / "standby", standby)
+    secondary = FakeProgram("epoch 4: 9 pages\nepoch 5: 9 pages, commit\n")
+    if problem is None:
+        assert module.check(guest, standby, FakeWatched, secondary)[0] == 5
+    else:
+        with pytest.raises(module.Failed, match=problem):
+            module.check(guest, standby, FakeWatched, secondary)
