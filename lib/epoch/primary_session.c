@@ -200,7 +200,8 @@ colo_primary_on_hold(struct colo_primary *p)
 enum colo_primary_state
 colo_primary_on_stalled(struct colo_primary *p)
 {
-	return abort_session(p, "nothing was acknowledged on the datapath within --peer-timeout");
+	return abort_session(
+		p, "nothing was acknowledged on the datapath within --peer-timeout and --hold");
 }
 
 /* LEAVING: the guest runs (or is gone), and the poll cores have left the session. */

@@ -114,6 +114,12 @@ check_limits(struct colo_port *p, const struct colo_port_spec *spec,
 		return colo_error_set(err,
 			"--channels %u: port %u (%s) has %u queue pairs; accepted: 1..%u",
 			spec->n_queues, p->id, p->driver, queues, queues);
+	/* the kernel's fanout puts frames on every queue pair, also on one that nobody polls */
+	if (is_driver(p, "net_af_packet") && spec->n_queues != queues)
+		return colo_error_set(err,
+			"--channels %u: port %u (%s) has qpairs=%u, and frames would be lost on "
+			"those without a channel; as many qpairs as channels are accepted",
+			spec->n_queues, p->id, p->driver, queues);
 	/* net_ring, net_memif and net_null say 1500 or 65535 whatever they carry */
 	if (max_mtu != 0 && spec->mtu > max_mtu && !is_driver(p, "net_ring") &&
 		!is_driver(p, "net_memif") && !is_driver(p, "net_null") &&
