@@ -259,6 +259,28 @@ set_mtu(struct colo_port *p, const struct rte_eth_dev_info *info, struct colo_er
 }
 
 /* The table as it is after dev_start; a driver without one spreads hash % queues. */
+static bool
+uses_every_queue(const struct colo_port *p)
+{
+	uint32_t seen = 0;
+
+	for (unsigned int i = 0; i < p->reta_size; i++)
+		seen |= 1u << p->reta[i] % 32;
+	return seen == (uint32_t)RTE_LEN2MASK(p->n_queues, uint32_t);
+}
+
+/* Queues in turn; without such a table there is no steering by RSS. */
+static void
+spread_reta(struct colo_port *p, struct rte_eth_rss_reta_entry64 *reta)
+{
+	for (unsigned int i = 0; i < p->reta_size; i++) {
+		p->reta[i] = i % p->n_queues;
+		reta[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] = p->reta[i];
+	}
+	if (rte_eth_dev_rss_reta_update(p->id, reta, p->reta_size) != 0)
+		p->rss_offloads = 0;
+}
+
 static void
 read_rss(struct colo_port *p, const struct rte_eth_dev_info *info)
 {
@@ -280,6 +302,9 @@ read_rss(struct colo_port *p, const struct rte_eth_dev_info *info)
 	}
 	for (unsigned int i = 0; i < p->reta_size; i++)
 		p->reta[i] = reta[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
+	/* net_null's is all zeros */
+	if (!uses_every_queue(p))
+		spread_reta(p, reta);
 }
 
 int
