@@ -64,6 +64,27 @@ check_primary(const struct colo_config *c, struct colo_error *err)
 		return colo_error_set(err, "--listen is accepted with --role secondary only");
 	if (c->standby[0] != '\0')
 		return colo_error_set(err, "--standby is accepted with --role secondary only");
+	if (c->journal[0] != '\0' || c->recover)
+		return colo_error_set(
+			err, "--journal and --recover are accepted with --role secondary only");
+	return 0;
+}
+
+/** What is to outlive this process must be in files that have names. */
+static int
+check_journal(const struct colo_config *c, struct colo_error *err)
+{
+	if (c->recover && c->journal[0] == '\0')
+		return colo_error_set(
+			err, "--recover needs --journal FILE, which says what is there");
+	if (c->journal[0] == '\0')
+		return 0;
+	for (unsigned int i = 0; i < c->n_blocks; i++)
+		if (c->block[i].guest_path[0] == '\0' || c->block[i].cache_path[0] == '\0')
+			return colo_error_set(err,
+				"--journal needs guest=FILE and cache=FILE for each --block; %s "
+				"lacks one",
+				c->block[i].name);
 	return 0;
 }
 
@@ -84,7 +105,7 @@ check_secondary(const struct colo_config *c, struct colo_error *err)
 			"its pages from the primary");
 	if (c->epochs != 0)
 		return colo_error_set(err, "--epochs is accepted with --role primary or pair only");
-	return 0;
+	return check_journal(c, err);
 }
 
 static int

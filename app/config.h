@@ -56,6 +56,8 @@ struct colo_config {
 	struct colo_endpoint listen;	  /* --listen, secondary */
 	struct colo_endpoint connect;	  /* --connect, primary */
 	char source[1024];		  /* --source NAME,key=value,..; primary and pair */
+	char journal[PATH_MAX];		  /* --journal FILE; secondary */
+	bool recover;			  /* --recover: from what a killed secondary left */
 	char standby[PATH_MAX];		  /* --standby unix:PATH[,incoming=PATH]; secondary */
 	uint32_t interval_ms;		  /* --interval 0..3600000, default 500 */
 	uint32_t epochs;		  /* --epochs checkpoints to take, 0 (default): no end */

@@ -5,12 +5,21 @@
 #include "ends.h"
 #include "log.h"
 
+#define JOURNAL_MAX (PATH_MAX - 16) /* bytes of its path: names of files beside it are longer */
+
 static int
 make_blocks(struct colo_secondary_end *e, const struct colo_config *c,
 	const struct colo_block_spec *specs, unsigned int n_specs, struct colo_error *err)
 {
 	struct colo_block_spec device = {
 		.name = COLO_DEVICE_BLOCK_NAME, .size = c->device_block_size};
+
+	if (c->journal[0] != '\0') { /* what is to outlive this process must have a name */
+		snprintf(device.guest_path, sizeof(device.guest_path), "%.*s.device", JOURNAL_MAX,
+			c->journal);
+		snprintf(device.cache_path, sizeof(device.cache_path), "%.*s.device-cache",
+			JOURNAL_MAX, c->journal);
+	}
 
 	for (unsigned int i = 0; i < n_specs; i++)
 		if (colo_blocks_add_secondary(
@@ -41,6 +50,22 @@ make_channels(struct colo_secondary_end *e, const struct colo_config *c, struct 
 		if (e->receive.channel[i] == NULL)
 			return -1;
 	}
+	return 0;
+}
+
+static int
+open_journal(struct colo_secondary_end *e, const struct colo_config *c, struct colo_error *err)
+{
+	if (c->journal[0] == '\0')
+		return 0;
+	if (strlen(c->journal) > JOURNAL_MAX)
+		return colo_error_set(
+			err, "--journal: the path is longer than %d bytes", JOURNAL_MAX);
+	if (colo_journal_open(&e->journal, c->journal, &e->blocks, c->recover, err) != 0)
+		return -1;
+	/* the device state's files are ours, whoever made them: an orderly end removes them */
+	e->blocks.block[e->blocks.n - 1].guest.created = true;
+	e->blocks.block[e->blocks.n - 1].cache.created = true;
 	return 0;
 }
 
@@ -76,8 +101,9 @@ colo_secondary_end_start(struct colo_secondary_end *e, const struct colo_config 
 	struct colo_secondary *s = &e->secondary;
 
 	if (colo_end_port(&e->port, &e->steering, c, port_id, err) != 0 ||
-		make_blocks(e, c, specs, n_specs, err) != 0 || make_channels(e, c, err) != 0 ||
-		start_adapter(e, c, err) != 0 || start_session(e, c, err) != 0 ||
+		make_blocks(e, c, specs, n_specs, err) != 0 || open_journal(e, c, err) != 0 ||
+		make_channels(e, c, err) != 0 || start_adapter(e, c, err) != 0 ||
+		start_session(e, c, err) != 0 ||
 		colo_port_address(&e->port, c->ip, c->udp_port, &s->local, err) != 0)
 		return -1;
 	s->config = (struct colo_secondary_config){
@@ -86,9 +112,11 @@ colo_secondary_end_start(struct colo_secondary_end *e, const struct colo_config 
 		.udp_port = c->udp_port,
 		.mtu = c->mtu,
 		.failover_on_peer_loss = c->on_peer_loss == COLO_PEER_LOSS_FAILOVER,
+		.recovered = c->recover,
 		.stay = c->interactive,
 	};
 	s->blocks = &e->blocks;
+	s->journal = &e->journal;
 	s->receive = &e->receive;
 	s->port = &e->port;
 	s->steering = &e->steering;
@@ -114,6 +142,7 @@ colo_secondary_end_stop(struct colo_secondary_end *e)
 	colo_rings_free(&e->receive.lane, e->receive.handover);
 	colo_port_stop(&e->port);
 	colo_piece_list_fini(&e->job.list);
+	colo_journal_close(&e->journal, false);
 	/* after a takeover guest memory's file is the guest's */
 	colo_blocks_free(&e->blocks, failed_over);
 	memset(e, 0, sizeof(*e));

@@ -24,6 +24,7 @@ SLACK_S = 1.5  # to notice, to end, to be looked at, on a machine that is busy w
 BLOCKS = [("pc.ram", 4096), ("pc.rom", 77)]  # pages
 LIMITS = ["--peer-timeout", TIMEOUT_MS, "--hold", 2000]
 HOLDS = r"guest memory holds checkpoint (\d+)"
+RECOVERED = r"recovered: (?:guest memory holds checkpoint (\d+)|no checkpoint)"
 NOTHING = "no checkpoint was committed"
 
 
@@ -33,13 +34,20 @@ class Lost(Two):
     def __init__(self, run):
         super().__init__(run, channels=2, blocks=[f"{n},size={p * 4096}" for n, p in BLOCKS])
         self.files = [run.ram_file(name) for name, _ in BLOCKS]
+        self.journal = run.ram_file("journal")
         self.seeds = random.Random(run.dir.name)
         self.args = None
 
     def secondary(self, *options, **kwargs):
         blocks = [w for (name, pages), file in zip(BLOCKS, self.files)
-                  for w in ("--block", f"{name},size={pages * 4096},guest={file}")]
-        return super().secondary(*LIMITS, *options, blocks=blocks, **kwargs)
+                  for w in ("--block", f"{name},size={pages * 4096},guest={file},cache={file}.cache")]
+        return super().secondary(*LIMITS, "--journal", self.journal, *options, blocks=blocks, **kwargs)
+
+    def recovered(self):
+        """A secondary that goes on from what a killed one left. @return it, and what it holds."""
+        secondary = self.secondary("--recover")
+        found = secondary.wait_for(RECOVERED)
+        return secondary, int(found.group(1) or 0)
 
     def primary(self, *options, **kwargs):
         """Another guest each time: nothing of the one before may shine through."""
@@ -72,19 +80,20 @@ def check_primary_lost(two, primary, secondary, seen):
 
 def check_secondary_lost(two, primary, secondary, seen):
     """The primary says that its guest is unprotected. What the dead secondary left is a committed
-    checkpoint, or the flush of the next one upon it, which was committed as well.
+    checkpoint, or the flush of the next one upon it, which was committed as well: that flush is
+    finished by the next secondary, and guest memory is whole.
 
-    @return the checkpoint it held, 0: none.
+    @return that secondary, and the checkpoint it holds, 0: none.
     """
     assert primary.wait(TIMEOUT_MS / 1000 + SLACK_S) == 3, primary.output()
     assert re.search("^WARNING: PROTECTION LOST: .*; the guest runs on UNPROTECTED$",
                      primary.output(), re.M), primary.output()
-    if "the guest is PROTECTED" not in primary.output():
-        return 0
-    held = last_epoch(secondary, seen)  # flushed: that one is whole, and some may not be printed yet
-    found = two.memory(max(held - 1, 0), held + 100).split()
-    assert found[0] in ("whole", "torn"), f"{two.args}: after checkpoint {held}: {found}"
-    return int(found[1]) + 1
+    flushed = last_epoch(secondary, seen)  # some more may not be printed yet
+    secondary, holds = two.recovered()
+    assert holds >= max(flushed, last_epoch(primary)), secondary.output()
+    if holds != 0:
+        assert two.memory(holds - 1, holds - 1) == f"whole {holds - 1}", f"{two.args}: checkpoint {holds}"
+    return secondary, holds
 
 
 def test_kill_each_in_turn(start_run):
@@ -108,8 +117,8 @@ def test_kill_each_in_turn(start_run):
             held.append(check_primary_lost(two, primary, secondary, seen))
         else:
             secondary.kill()
-            held.append(check_secondary_lost(two, primary, secondary, seen))
-            secondary = two.secondary()
+            secondary, holds = check_secondary_lost(two, primary, secondary, seen)
+            held.append(holds)
     assert sum(n > 2 for n in held) >= 8, held  # it was checkpoints that were disturbed
     primary = two.primary("--epochs", 5, "--interval", 0, "--verify")
     assert primary.wait() == 0, primary.output()

@@ -191,6 +191,17 @@ colo_secondary_init(struct colo_secondary *s)
 	s->flush = (struct colo_flush){.blocks = s->blocks, .n_channels = s->receive->n_channels};
 	s->verify.blocks = s->blocks;
 	s->state = COLO_SECONDARY_LISTEN;
+	s->committed = colo_journal_committed(s->journal);
+	if (s->config.recovered && s->committed == 0)
+		colo_notify_text(
+			s->notify, true, "recovered: no checkpoint was committed; listening");
+	else if (s->config.recovered)
+		colo_notify_text(s->notify, true,
+			"recovered: guest memory holds checkpoint %u; waiting to be told: failover "
+			"at the "
+			"prompt or SIGUSR1 lets the standby take over, a new primary makes a full "
+			"copy",
+			s->committed);
 }
 
 bool

@@ -17,6 +17,7 @@
 #include "adapter.h"
 #include "flush.h"
 #include "job.h"
+#include "journal.h"
 #include "lane.h"
 #include "notify.h"
 #include "receive.h"
@@ -54,7 +55,8 @@ struct colo_secondary_config {
 	uint16_t udp_port; /**< base of the channels' UDP ports */
 	uint32_t mtu;
 	bool failover_on_peer_loss;
-	bool stay; /**< the prompt is on: go on after a takeover */
+	bool recovered; /**< guest memory is what a killed secondary left */
+	bool stay;	/**< the prompt is on: go on after a takeover */
 };
 
 /** Owner: control core, from the first poll on; the pointers are set by the main lcore before. */
@@ -66,6 +68,7 @@ struct colo_secondary {
 	struct colo_steering *steering;
 	struct colo_session *session;
 	struct colo_adapter *adapter; /**< NULL: no --standby */
+	struct colo_journal *journal;
 	const struct colo_notify *notify;
 	struct colo_job *job;
 	struct colo_flush flush;

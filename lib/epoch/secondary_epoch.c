@@ -121,6 +121,7 @@ commit(struct colo_secondary *s)
 {
 	s->committed = s->epoch;
 	s->checkpoints++;
+	colo_journal_commit(s->journal, s->epoch);
 	answer(s, COLO_CONTROL_END, COLO_RESULT_OK, 0);
 	s->commit_us = s->now_us;
 	colo_flush_collect(&s->flush, &s->job->list);
@@ -156,6 +157,7 @@ colo_secondary_on_quiet_syncing(struct colo_secondary *s)
 enum colo_secondary_state
 colo_secondary_on_flushed(struct colo_secondary *s)
 {
+	colo_journal_flushed(s->journal);
 	s->report.flush_us = colo_now_us() - s->commit_us;
 	report_epoch(s);
 	if (s->session_over) {

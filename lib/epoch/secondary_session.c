@@ -66,6 +66,14 @@ new_session(struct colo_secondary *s, const struct colo_hello *h)
 		s->session, RTE_MIN(h->peer_timeout_ms, s->config.peer_timeout_ms));
 }
 
+static enum colo_secondary_state
+refuse(struct colo_secondary *s, const char *why)
+{
+	colo_notify_text(s->notify, true, "a primary is refused: %s", why);
+	colo_session_refuse(s->session, why);
+	return COLO_SECONDARY_LISTEN;
+}
+
 enum colo_secondary_state
 colo_secondary_on_hello(struct colo_secondary *s)
 {
@@ -75,13 +83,12 @@ colo_secondary_on_hello(struct colo_secondary *s)
 
 	if (check_hello(s, h, &err) != 0 ||
 		colo_steer_ports(s->steering, s->port, s->config.udp_port, &h->address, &s->local,
-			&err) != 0 ||
-		colo_blocks_reset(s->blocks, &err) != 0) {
-		colo_notify_text(s->notify, true, "a primary is refused: %s", err.text);
-		colo_session_refuse(s->session, err.text);
-		return COLO_SECONDARY_LISTEN;
-	}
+			&err) != 0)
+		return refuse(s, err.text);
 	new_session(s, h);
+	colo_journal_forget(s->journal);
+	if (colo_blocks_reset(s->blocks, &err) != 0)
+		return refuse(s, err.text);
 	accept.address = s->local;
 	colo_session_accept(s->session, &accept);
 	return COLO_SECONDARY_HELLO;
