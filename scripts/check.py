@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Format, licence headers, static checks, and the rule of the poll cores. Exit status 0 if clean."""
+"""Format, licence headers, static checks, the rule of the poll cores, and the documents.
+
+Exit status 0 if clean.
+"""
 import argparse
 import os
 import re
@@ -90,8 +93,16 @@ def check_poll_cores(_):
     return poll_core_rule.check(objects, rules)
 
 
+def check_docs(_):
+    """README's options against --help, the other documents against the tree."""
+    done = subprocess.run([sys.executable, "-B", env.ROOT / "scripts" / "check-docs.py"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.stdout.splitlines() if done.returncode else []
+
+
 CHECKS = {"headers": check_headers, "conflicts": check_conflicts, "format": check_format, "scripts": check_scripts,
-          "static": check_static, "poll-cores": check_poll_cores}
+          "static": check_static, "poll-cores": check_poll_cores,
+          "docs": check_docs}
 
 
 def main():
