@@ -158,7 +158,12 @@ def prepare(quick):
         env.build("build-sanitize", SANITIZE)
 
 
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 def main():
+    signal.signal(signal.SIGTERM, interrupted)  # so that what runs is ended, too
     parser = argparse.ArgumentParser(prog="scripts/test", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="only the fast tier, below 3 minutes")
     parser.add_argument("--suite", metavar="NAME", action="append",
