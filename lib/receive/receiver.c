@@ -13,6 +13,7 @@ struct colo_receiver *
 colo_receiver_new(struct colo_receive_end *end, uint8_t id, struct colo_error *err)
 {
 	size_t zstd_size = ZSTD_estimateDCtxSize();
+	void *context;
 	int socket = end->port->socket;
 	struct colo_receiver *r = rte_zmalloc_socket("colo_receiver", sizeof(*r), 64, socket);
 
@@ -30,8 +31,9 @@ colo_receiver_new(struct colo_receive_end *end, uint8_t id, struct colo_error *e
 	r->scratch =
 		rte_malloc_socket("colo_scratch", COLO_MAX_RECORDS * COLO_PAGE_SIZE, 64, socket);
 	r->linear = rte_malloc_socket("colo_linear", COLO_MAX_RECORDS * COLO_PAGE_SIZE, 64, socket);
-	r->zstd = ZSTD_initStaticDCtx(
-		rte_malloc_socket("colo_zstd", zstd_size, 64, socket), zstd_size);
+	context = rte_malloc_socket("colo_zstd", zstd_size, 64, socket);
+	if (context != NULL) /* libzstd does not ask */
+		r->zstd = ZSTD_initStaticDCtx(context, zstd_size);
 	if (r->scratch == NULL || r->linear == NULL || r->zstd == NULL)
 		goto no_memory;
 	return r;

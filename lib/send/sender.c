@@ -32,6 +32,7 @@ colo_sender_new(struct colo_send_end *end, uint8_t id, struct colo_error *err)
 	size_t zstd_size = zstd_context_size();
 	size_t out_size = (COLO_MAX_RECORDS + 1) * ZSTD_compressBound(COLO_PAGE_SIZE);
 	int socket = end->port->socket;
+	void *context;
 	struct colo_sender *s = rte_zmalloc_socket("colo_sender", sizeof(*s), 64, socket);
 
 	if (s == NULL)
@@ -47,8 +48,9 @@ colo_sender_new(struct colo_send_end *end, uint8_t id, struct colo_error *err)
 		.counters = &s->counters};
 	s->zstd_out = rte_malloc_socket("colo_zstd", out_size, 64, socket);
 	s->zstd_again = rte_malloc_socket("colo_zstd", out_size, 64, socket);
-	s->zstd = ZSTD_initStaticCCtx(
-		rte_malloc_socket("colo_zstd", zstd_size, 64, socket), zstd_size);
+	context = rte_malloc_socket("colo_zstd", zstd_size, 64, socket);
+	if (context != NULL) /* libzstd does not ask */
+		s->zstd = ZSTD_initStaticCCtx(context, zstd_size);
 	if (s->zstd_out == NULL || s->zstd_again == NULL || s->zstd == NULL)
 		goto no_memory;
 	return s;
