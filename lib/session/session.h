@@ -3,7 +3,7 @@
  * @file
  * The session between a primary and a secondary, over TCP: hello, blocks, the channels' addresses,
  * liveness, abort, orderly end. Non-blocking; the control core calls colo_session_poll() every
- * millisecond or so. (TLS and keys come with issue 4; their place is between connect and hello.)
+ * millisecond or so. (The place of TLS and keys, once there are any, is between connect and hello.)
  *
  *     primary                          secondary
  *     HELLO (struct below)  ------->   checks it against its own blocks and limits
@@ -64,7 +64,7 @@ struct colo_hello {
 	uint32_t mtu;
 	uint16_t n_channels;
 	uint16_t n_blocks;
-	uint32_t peer_timeout_ms; /**< the primary's; both use the smaller */
+	uint32_t peer_timeout_ms; /**< the primary's; the secondary uses the smaller */
 	uint32_t hold_ms;
 	struct colo_hello_block block[COLO_MAX_BLOCKS];
 	struct colo_address address; /**< primary's, no channel ports yet */
