@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Both ends in one process over crossed net_ring ports: every byte is compared, each checkpoint."""
-import os
 import random
+import time
 
 import pytest
 
 from framework import eal
+from framework.process import slack
 from framework.report import check_verified, counters, resent, total
 
 PAGE = 4096
@@ -181,9 +182,9 @@ def test_interval(start_run):
     run = start_run(huge_mib(4200, 1))
     pair = run.program("pair", eal.pair(1), ["--role", "pair", "--source", SOURCE, "--interval", 200])
     pair.wait_for("^epoch 2:")
-    began = os.times().elapsed
+    began = time.monotonic()
     pair.wait_for("^epoch 7:")
-    assert 0.9 < os.times().elapsed - began < 2.5
+    assert 0.9 < time.monotonic() - began < 1 + slack()
     assert pair.stop() == 0, pair.output()
 
 

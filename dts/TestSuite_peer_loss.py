@@ -14,13 +14,13 @@ import pytest
 import colo_env as env
 from framework import eal
 from framework.guest import gap
+from framework.process import slack
 from framework.report import check_verified
 from framework.run import BUILD
 from framework.two import READY, Two
 
 HUGE_MIB = 2 * 256 + 128
 TIMEOUT_MS = 500
-SLACK_S = 1.5  # to notice, to end, to be looked at, on a machine that is busy with other things
 BLOCKS = [("pc.ram", 4096), ("pc.rom", 77)]  # pages
 LIMITS = ["--peer-timeout", TIMEOUT_MS, "--hold", 2000]
 HOLDS = r"guest memory holds checkpoint (\d+)"
@@ -34,13 +34,14 @@ class Lost(Two):
     def __init__(self, run):
         super().__init__(run, channels=2, blocks=[f"{n},size={p * 4096}" for n, p in BLOCKS])
         self.files = [run.ram_file(name) for name, _ in BLOCKS]
+        self.caches = [run.ram_file(f"{name}.cache") for name, _ in BLOCKS]
         self.journal = run.ram_file("journal")
         self.seeds = random.Random(run.dir.name)
         self.args = None
 
     def secondary(self, *options, **kwargs):
-        blocks = [w for (name, pages), file in zip(BLOCKS, self.files)
-                  for w in ("--block", f"{name},size={pages * 4096},guest={file},cache={file}.cache")]
+        blocks = [w for (name, pages), file, cache in zip(BLOCKS, self.files, self.caches)
+                  for w in ("--block", f"{name},size={pages * 4096},guest={file},cache={cache}")]
         return super().secondary(*LIMITS, "--journal", self.journal, *options, blocks=blocks, **kwargs)
 
     def recovered(self):
@@ -85,7 +86,7 @@ def check_secondary_lost(two, primary, secondary, seen):
 
     @return that secondary, and the checkpoint it holds, 0: none.
     """
-    assert primary.wait(TIMEOUT_MS / 1000 + SLACK_S) == 3, primary.output()
+    assert primary.wait(TIMEOUT_MS / 1000 + slack()) == 3, primary.output()
     assert re.search("^WARNING: PROTECTION LOST: .*; the guest runs on UNPROTECTED$",
                      primary.output(), re.M), primary.output()
     flushed = last_epoch(secondary, seen)  # some more may not be printed yet
@@ -96,8 +97,9 @@ def check_secondary_lost(two, primary, secondary, seen):
     return secondary, holds
 
 
-def test_kill_each_in_turn(start_run):
-    """Step: 20 times, kill -9 the primary or the secondary, by turns, at a random moment.
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_kill_each_in_turn(start_run, kills):
+    """Step: 20 times, or 4 in a hurry, kill -9 the primary or the secondary, by turns, at a random moment.
 
     Verify: guest memory equals a committed checkpoint; the survivor says what is the case, and
     goes on with the next peer; the last of them are verified as the first would be.
@@ -107,11 +109,13 @@ def test_kill_each_in_turn(start_run):
     moments = random.Random()
     secondary = two.secondary()
     held = []
-    for turn in range(20):
+    for turn in range(kills):
         seen = len(secondary.output())
         primary = two.primary("--interval", moments.choice([0, 5]))
         primary.wait_for("secondary connected")
-        time.sleep(moments.uniform(0, 0.4))
+        if turn % 5 != 4:  # those, by turns, are killed in the first copy, or soon after
+            primary.wait_for(f"^epoch {moments.randint(2, 9)}:")
+        time.sleep(moments.uniform(0, 0.05))
         if turn % 2 == 0:
             primary.kill()
             held.append(check_primary_lost(two, primary, secondary, seen))
@@ -119,7 +123,7 @@ def test_kill_each_in_turn(start_run):
             secondary.kill()
             secondary, holds = check_secondary_lost(two, primary, secondary, seen)
             held.append(holds)
-    assert sum(n > 2 for n in held) >= 8, held  # it was checkpoints that were disturbed
+    assert sum(n >= 2 for n in held) >= kills * 4 // 5, held
     primary = two.primary("--epochs", 5, "--interval", 0, "--verify")
     assert primary.wait() == 0, primary.output()
     check_verified(two.report(), 5)
@@ -165,7 +169,7 @@ def test_primary_hangs(start_run, moment):
     primary.signal(signal.SIGSTOP)
     began = time.monotonic()
     holds = check_primary_lost(two, primary, secondary, 0)
-    assert time.monotonic() - began < TIMEOUT_MS / 1000 + SLACK_S
+    assert time.monotonic() - began < TIMEOUT_MS / 1000 + slack()
     primary.signal(signal.SIGCONT)
     assert primary.wait(5) == 3, primary.output()
     assert "PROTECTION LOST" in primary.output()
@@ -194,7 +198,7 @@ def test_secondary_hangs(start_run, moment, interval):
     secondary.signal(signal.SIGSTOP)
     began = time.monotonic()
     assert primary.wait(5) == 3, primary.output()
-    assert time.monotonic() - began < TIMEOUT_MS / 1000 + SLACK_S
+    assert time.monotonic() - began < TIMEOUT_MS / 1000 + slack()
     assert "WARNING: PROTECTION LOST: " in primary.output()
     secondary.signal(signal.SIGCONT)
     check_primary_lost(two, primary, secondary, 0)
@@ -268,7 +272,7 @@ def test_guest_survives_its_protectors(start_run):
             secondary.wait_for(HOLDS, 5, after=seen)
         else:
             secondary.kill()
-            assert primary.wait(TIMEOUT_MS / 1000 + SLACK_S) == 3, primary.output()
+            assert primary.wait(TIMEOUT_MS / 1000 + slack()) == 3, primary.output()
             secondary = two.secondary(*LIMITS)
         check_goes_on(guest)
     assert secondary.stop() == 0, secondary.output()

@@ -11,6 +11,12 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
+def slack():
+    """Seconds to grant, beyond a limit of the program's, for noticing, ending and looking: more
+    where others keep the cores busy."""
+    return 1.5 + os.getloadavg()[0] / len(os.sched_getaffinity(0)) / 2
+
+
 class WaitError(Exception):
     """What was waited for did not come; says what the process printed last."""
 
