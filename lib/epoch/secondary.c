@@ -44,8 +44,27 @@ set_state(struct colo_secondary *s, enum colo_secondary_state next, enum colo_se
 		colo_secondary_state_name(next), event_names[why], s->epoch);
 	s->state = next;
 	s->deadline_us = 0;
-	if (next == COLO_SECONDARY_HELLO)
+}
+
+/*
+ * HELLO's time begins with the first turn in it, not with the turn that led there: that one
+ * emptied the blocks, which takes seconds where they are large.
+ */
+static void
+arm_deadline(struct colo_secondary *s)
+{
+	if (s->state == COLO_SECONDARY_HELLO && s->deadline_us == 0)
 		s->deadline_us = s->now_us + s->config.peer_timeout_ms * 1000ull;
+}
+
+/* After everything that may have come in time was looked at. */
+static void
+check_deadline(struct colo_secondary *s)
+{
+	if (s->deadline_us == 0 || s->now_us < s->deadline_us)
+		return;
+	s->deadline_us = 0;
+	colo_secondary_dispatch(s, COLO_SECONDARY_EV_DEADLINE);
 }
 
 void
@@ -210,14 +229,12 @@ colo_secondary_poll(struct colo_secondary *s, uint64_t now_us)
 	bool worked;
 
 	s->now_us = now_us;
+	arm_deadline(s);
 	worked = colo_secondary_poll_lane(s);
 	worked |= colo_secondary_poll_epoch(s);
 	worked |= colo_secondary_poll_adapter(s);
 	worked |= colo_secondary_poll_session(s);
-	if (s->deadline_us != 0 && now_us >= s->deadline_us) {
-		s->deadline_us = 0;
-		colo_secondary_dispatch(s, COLO_SECONDARY_EV_DEADLINE);
-	}
+	check_deadline(s);
 	/* a commit, flush, undo or takeover under way is finished first */
 	if (s->quit_wanted)
 		colo_secondary_dispatch(s, COLO_SECONDARY_EV_QUIT);

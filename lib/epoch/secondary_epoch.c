@@ -45,9 +45,18 @@ report_epoch(struct colo_secondary *s)
 	s->notify->epoch(s->notify->context, &s->report);
 }
 
+static bool
+is_open(const struct colo_secondary *s)
+{
+	return s->receive->phase.epoch != 0;
+}
+
+/* PRECOPY: round by round, then the first checkpoint; never one epoch over another. */
 enum colo_secondary_state
 colo_secondary_on_begin(struct colo_secondary *s)
 {
+	if (is_open(s) || (s->opened == 0 && s->begin_kind == COLO_EPOCH_CHECKPOINT))
+		return colo_secondary_on_begin_refused(s);
 	return open_epoch(s);
 }
 
@@ -66,17 +75,21 @@ colo_secondary_on_begin_refused(struct colo_secondary *s)
 	return s->state;
 }
 
+/* Without a committed checkpoint IDLE is where a failed epoch left us: the primary has to go. */
 enum colo_secondary_state
 colo_secondary_on_begin_idle(struct colo_secondary *s)
 {
-	return s->begin_kind == COLO_EPOCH_CHECKPOINT ? open_epoch(s)
-						      : colo_secondary_on_begin_refused(s);
+	if (s->begin_kind != COLO_EPOCH_CHECKPOINT || s->committed == 0)
+		return colo_secondary_on_begin_refused(s);
+	return open_epoch(s);
 }
 
 /* From END on the rest must be here within the limit; resent packets make up for losses. */
 enum colo_secondary_state
 colo_secondary_on_end(struct colo_secondary *s)
 {
+	if (!is_open(s))
+		return colo_secondary_on_end_refused(s);
 	s->deadline_us =
 		s->now_us + RTE_MAX(s->config.hold_ms, s->config.peer_timeout_ms) * 1000ull;
 	return s->state;
@@ -85,6 +98,7 @@ colo_secondary_on_end(struct colo_secondary *s)
 enum colo_secondary_state
 colo_secondary_on_end_refused(struct colo_secondary *s)
 {
+	s->sync.known = false;
 	answer(s, COLO_CONTROL_END, COLO_RESULT_REFUSED, 0);
 	return s->state;
 }

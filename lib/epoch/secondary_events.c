@@ -47,6 +47,9 @@ take_request(struct colo_secondary *s, const struct colo_control_request *r)
 			colo_secondary_on_begin_refused(s);
 		break;
 	case COLO_CONTROL_END:
+		/* what is being checked must not change under the check */
+		if (!colo_secondary_takes(s, COLO_SECONDARY_EV_END))
+			break;
 		if (!colo_sync_take(&s->sync, r, s->receive->n_channels))
 			colo_secondary_on_end_refused(s);
 		else
@@ -72,7 +75,9 @@ colo_secondary_poll_lane(struct colo_secondary *s)
 
 	if (rte_ring_dequeue(s->receive->lane.rx, &m) != 0)
 		return false;
-	if (colo_frame_check(&s->receive->phase.filter, m, &f) == COLO_FRAME_OK) {
+	/* what a session left in the ring still fits the filter until the next one is on */
+	if (s->receive->phase.session &&
+		colo_frame_check(&s->receive->phase.filter, m, &f) == COLO_FRAME_OK) {
 		request = colo_lane_server_take(&s->lane, &f);
 		if (request != NULL)
 			take_request(s, request);

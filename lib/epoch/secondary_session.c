@@ -90,7 +90,10 @@ colo_secondary_on_hello(struct colo_secondary *s)
 	if (colo_blocks_reset(s->blocks, &err) != 0)
 		return refuse(s, err.text);
 	accept.address = s->local;
-	colo_session_accept(s->session, &accept);
+	if (colo_session_accept(s->session, &accept) != 0) {
+		snprintf(err.text, sizeof(err.text), "%s", colo_session_reason(s->session));
+		return refuse(s, err.text);
+	}
 	return COLO_SECONDARY_HELLO;
 }
 
