@@ -124,12 +124,19 @@ static void
 publish(struct colo_sender *s)
 {
 	struct colo_send_progress *to = &s->progress;
+	bool ends = s->sent_all &&
+		    atomic_load_explicit(&to->epoch_sent, memory_order_relaxed) != s->epoch;
 
+	/* the control core looks every turn: a store that changes nothing would still move the line
+	 */
+	if (!ends && s->wire_bytes == atomic_load_explicit(&to->wire_bytes, memory_order_relaxed) &&
+		s->window.cum == atomic_load_explicit(&to->acked, memory_order_relaxed))
+		return;
 	atomic_store_explicit(&to->wire_bytes, s->wire_bytes, memory_order_relaxed);
 	atomic_store_explicit(&to->resent, s->resent, memory_order_relaxed);
 	atomic_store_explicit(&to->pages, s->pages, memory_order_relaxed);
 	atomic_store_explicit(&to->acked, s->window.cum, memory_order_relaxed);
-	if (!s->sent_all || atomic_load_explicit(&to->epoch_sent, memory_order_relaxed) == s->epoch)
+	if (!ends)
 		return;
 	atomic_store_explicit(&to->end_slot, s->window.next_slot, memory_order_relaxed);
 	atomic_store_explicit(&to->zero_pages, s->zero_pages, memory_order_relaxed);
