@@ -307,6 +307,10 @@ source_thread(void *arg)
 			wait_for_work(q);
 		} else {
 			hear_rings(q, sequence_of(wanted));
+			/* a newer one whose ring was heard as well would not end this one's waits
+			 */
+			wanted = atomic_load_explicit(&q->wanted, memory_order_acquire);
+			hear_rings(q, sequence_of(wanted));
 			handle_request(q, wanted);
 		}
 		watch_guest(q);
