@@ -36,22 +36,23 @@ no_memory:
 }
 
 static void
-drain(struct rte_ring *ring)
+free_ring(struct rte_ring **ring)
 {
 	void *m;
 
-	while (ring != NULL && rte_ring_dequeue(ring, &m) == 0)
+	while (*ring != NULL && rte_ring_dequeue(*ring, &m) == 0)
 		rte_pktmbuf_free(m);
-	rte_ring_free(ring);
+	rte_ring_free(*ring);
+	*ring = NULL;
 }
 
 void
 colo_rings_free(struct colo_lane_rings *lane, struct rte_ring **handover)
 {
-	drain(lane->tx);
-	drain(lane->rx);
+	free_ring(&lane->tx);
+	free_ring(&lane->rx);
 	for (unsigned int c = 0; c < COLO_MAX_CHANNELS; c++)
-		drain(handover[c]);
+		free_ring(&handover[c]);
 }
 
 unsigned int

@@ -58,6 +58,10 @@ struct colo_rings_spec {
 };
 
 int colo_rings_make(const struct colo_rings_spec *spec, struct colo_error *err);
+/**
+ * Free the rings with the frames in them, which in a pair may be of the other end's mempools:
+ * before either end is stopped. Safe to call twice.
+ */
 void colo_rings_free(struct colo_lane_rings *lane, struct rte_ring **handover);
 /** --window, or what suits the driver. */
 unsigned int colo_window_size(const struct colo_config *c, uint16_t port_id);

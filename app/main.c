@@ -126,7 +126,7 @@ start_ends(struct colo_app *app, struct colo_error *err)
 	if (colo_secondary_end_start(
 		    &app->secondary, c, specs, n, ids[1], &app->control.notify, err) != 0)
 		return -1;
-	app->primary.primary.peer_blocks = &app->secondary.blocks;
+	app->primary.primary.verify.peer = &app->secondary.blocks;
 	app->primary.primary.config.host = "127.0.0.1";
 	app->primary.primary.config.port = colo_session_port(app->secondary.session);
 	/* both ends' addresses would be made from MACs that net_ring leaves alike */
@@ -301,6 +301,8 @@ shut_down(struct colo_app *app)
 	/* what they hold may be the other end's: both before either end frees its frames */
 	for (unsigned int i = 0; i < RTE_DIM(app->fault); i++)
 		colo_fault_remove(&app->fault[i]);
+	colo_rings_free(&app->primary.send.lane, app->primary.send.handover);
+	colo_rings_free(&app->secondary.receive.lane, app->secondary.receive.handover);
 	if (app->primary_on)
 		colo_primary_end_stop(&app->primary);
 	if (app->secondary_on)
