@@ -137,7 +137,7 @@ fill_primary(struct colo_view *v, const struct colo_primary *p)
 		.interval_ms = p->config.interval_ms,
 		.codec = p->config.zstd ? COLO_CODEC_ZSTD : COLO_CODEC_RAW,
 		.zstd_level = p->config.zstd_level,
-		.last = p->report,
+		.last = p->last,
 	};
 }
 

@@ -77,8 +77,6 @@ struct colo_primary {
 	struct colo_job *job;
 	struct colo_verify verify;
 	struct colo_address local;
-	/** pair: the secondary's blocks, compared byte for byte by --verify; else NULL */
-	const struct colo_blocks *peer_blocks;
 
 	enum colo_primary_state state;
 	struct colo_lane lane;
@@ -107,11 +105,12 @@ struct colo_primary {
 	uint64_t session_us; /**< when the session was polled last */
 	uint64_t state_us;   /**< when the state began */
 	uint64_t due_us, pause_us, send_us;
-	uint64_t hold_until_us;	  /**< the guest must run again by then, 0: it runs */
-	uint64_t acked, acked_us; /**< slots acknowledged, and when that last changed */
-	uint64_t to_send;	  /**< pages of this precopy round */
-	uint64_t progress_us;	  /**< when progress was shown last */
-	struct colo_epoch_report report;
+	uint64_t hold_until_us;		 /**< the guest must run again by then, 0: it runs */
+	uint64_t acked, acked_us;	 /**< slots acknowledged, and when that last changed */
+	uint64_t to_send;		 /**< pages of this precopy round */
+	uint64_t progress_us;		 /**< when progress was shown last */
+	struct colo_epoch_report report; /**< of the epoch under way */
+	struct colo_epoch_report last;	 /**< of the last one that is over, for views */
 };
 
 void colo_primary_init(struct colo_primary *p);

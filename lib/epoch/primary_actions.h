@@ -22,19 +22,20 @@ enum colo_primary_event {
 	COLO_PRIMARY_EV_COLLECTED, /* what changed is known */
 	COLO_PRIMARY_EV_SENT,	   /* every channel has sent its part */
 	COLO_PRIMARY_EV_ENDED,	   /* lane: committed */
-	COLO_PRIMARY_EV_FAILED,	   /* lane: not committed */
+	COLO_PRIMARY_EV_FAILED,	   /* lane: not committed, or refused */
 	COLO_PRIMARY_EV_DIGESTED,  /* VERIFYING: our digest is known */
 	COLO_PRIMARY_EV_VERIFIED,  /* lane: the secondary's verdict */
 	COLO_PRIMARY_EV_LEFT,	   /* LEAVING: the guest runs, the poll cores are out */
 	COLO_PRIMARY_EV_SOURCE_FAILED,
 	COLO_PRIMARY_EV_SOURCE_GONE,
 	COLO_PRIMARY_EV_HOLD,	 /* the guest stood still too long */
-	COLO_PRIMARY_EV_STALLED, /* nothing was acknowledged for too long */
+	COLO_PRIMARY_EV_STALLED, /* nothing was acknowledged, or compared, for too long */
 	COLO_PRIMARY_N_EVENTS
 };
 
 /* primary_session.c */
 enum colo_primary_state colo_primary_leave(struct colo_primary *p, int status);
+enum colo_primary_state colo_primary_abort(struct colo_primary *p, const char *why);
 enum colo_primary_state colo_primary_on_start(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_connected(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_accepted(struct colo_primary *p);
@@ -64,6 +65,8 @@ enum colo_primary_state colo_primary_on_ended(struct colo_primary *p);
 enum colo_primary_state colo_primary_start_verify(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_digested(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_verified(struct colo_primary *p);
+enum colo_primary_state colo_primary_on_failed_verify(struct colo_primary *p);
+enum colo_primary_state colo_primary_on_stalled_verify(struct colo_primary *p);
 
 /* primary_events.c */
 bool colo_primary_poll_session(struct colo_primary *p);

@@ -64,6 +64,7 @@ finish_report(struct colo_primary *p)
 	if (!p->report_waits)
 		return;
 	p->report_waits = false;
+	p->last = p->report;
 	p->notify->epoch(p->notify->context, &p->report);
 }
 

@@ -4,8 +4,9 @@
 
 #include "primary_actions.h"
 
-#define PROGRESS_EVERY_US 100000u   /* how often the progress of a full copy is shown */
-#define LEAVE_LIMIT_US	  10000000u /* a source that takes longer has failed to resume */
+#define PROGRESS_EVERY_US   100000u   /* how often the progress of a full copy is shown */
+#define LEAVE_LIMIT_US	    10000000u /* a source that takes longer has failed to resume */
+#define VERIFY_BYTES_PER_US 250u      /* both ends' slowest, one core shared with others */
 
 bool
 colo_primary_poll_session(struct colo_primary *p)
@@ -54,6 +55,10 @@ take_reply(struct colo_primary *p, const struct colo_control_reply *reply)
 									 : COLO_PRIMARY_EV_FAILED);
 		break;
 	case COLO_CONTROL_VERIFY:
+		if (reply->result == COLO_RESULT_REFUSED) {
+			colo_primary_dispatch(p, COLO_PRIMARY_EV_FAILED);
+			break;
+		}
 		p->report.mismatches = reply->result != COLO_RESULT_OK;
 		colo_primary_dispatch(p, COLO_PRIMARY_EV_VERIFIED);
 		break;
@@ -225,10 +230,23 @@ colo_primary_poll_epoch(struct colo_primary *p)
 	return p->state != before;
 }
 
+/* How long nothing may be acknowledged; a comparison reads all of the guest meanwhile. */
+static uint64_t
+stall_limit_us(const struct colo_primary *p)
+{
+	uint64_t limit = RTE_MAX(p->config.peer_timeout_ms, p->config.hold_ms) * 1000ull;
+
+	if (p->state != COLO_PRIMARY_VERIFYING)
+		return limit;
+	for (unsigned int i = 0; i < p->blocks->n; i++)
+		limit += p->blocks->block[i].size / VERIFY_BYTES_PER_US;
+	return limit;
+}
+
 void
 colo_primary_poll_limits(struct colo_primary *p)
 {
-	uint64_t stall_us = RTE_MAX(p->config.peer_timeout_ms, p->config.hold_ms) * 1000ull;
+	uint64_t stall_us = stall_limit_us(p);
 
 	note_acked(p);
 	colo_primary_note_paused(p);

@@ -32,8 +32,8 @@ leave_unprotected(struct colo_primary *p, const char *why)
 	return colo_primary_leave(p, COLO_EXIT_UNPROTECTED);
 }
 
-static enum colo_primary_state
-abort_session(struct colo_primary *p, const char *why)
+enum colo_primary_state
+colo_primary_abort(struct colo_primary *p, const char *why)
 {
 	colo_session_abort(p->session, why);
 	return leave_unprotected(p, why);
@@ -55,6 +55,18 @@ colo_primary_on_start(struct colo_primary *p)
 	return COLO_PRIMARY_CONNECTING;
 }
 
+/* Our own words do not pass the check that the secondary would put them to. */
+static enum colo_primary_state
+leave_unusable(struct colo_primary *p)
+{
+	char why[COLO_ERROR_TEXT_MAX];
+
+	snprintf(why, sizeof(why), "%s", colo_session_reason(p->session));
+	colo_notify_text(p->notify, true, "no session: %s", why);
+	colo_session_abort(p->session, why);
+	return colo_primary_leave(p, COLO_EXIT_USAGE);
+}
+
 enum colo_primary_state
 colo_primary_on_connected(struct colo_primary *p)
 {
@@ -72,7 +84,8 @@ colo_primary_on_connected(struct colo_primary *p)
 		memcpy(hello.block[i].name, p->blocks->block[i].name, sizeof(hello.block[i].name));
 		hello.block[i].size = p->blocks->block[i].size;
 	}
-	colo_session_hello(p->session, &hello);
+	if (colo_session_hello(p->session, &hello) != 0)
+		return leave_unusable(p);
 	return COLO_PRIMARY_GREETING;
 }
 
@@ -122,12 +135,13 @@ colo_primary_on_accepted(struct colo_primary *p)
 	p->peer = accept->address;
 	if (p->peer.ip_version != p->local.ip_version || accept->window == 0 ||
 		accept->window > COLO_WINDOW_MAX)
-		return abort_session(p, "the secondary's ACCEPT does not fit our HELLO");
+		return colo_primary_abort(p, "the secondary's ACCEPT does not fit our HELLO");
 	if (colo_steer_ports(p->steering, p->port, p->config.udp_port, &p->peer, &p->local, &err)) {
 		colo_session_abort(p->session, err.text);
 		return leave_unprotected(p, err.text);
 	}
-	colo_session_start(p->session, p->local.channel_port, p->send->n_channels);
+	if (colo_session_start(p->session, p->local.channel_port, p->send->n_channels) != 0)
+		return leave_unusable(p);
 	colo_session_set_timeout(p->session, p->config.peer_timeout_ms);
 	begin_session(p, accept->window);
 	if (p->sessions > 1)
@@ -169,7 +183,7 @@ colo_primary_on_stop(struct colo_primary *p)
 enum colo_primary_state
 colo_primary_on_failed(struct colo_primary *p)
 {
-	return abort_session(p, "the secondary could not commit the epoch");
+	return colo_primary_abort(p, "the secondary could not commit the epoch");
 }
 
 enum colo_primary_state
@@ -178,7 +192,12 @@ colo_primary_on_source_failed(struct colo_primary *p)
 	char why[sizeof(p->source->error.text)];
 
 	snprintf(why, sizeof(why), "%s", p->source->error.text);
-	return abort_session(p, why);
+	/*
+	 * Whatever failed, a RESUME is owed: the guest may have stopped, and the source says FAILED
+	 * until it is asked for something else, which would end the next session at once.
+	 */
+	p->guest_paused = true;
+	return colo_primary_abort(p, why);
 }
 
 enum colo_primary_state
@@ -194,13 +213,13 @@ colo_primary_on_source_gone(struct colo_primary *p)
 enum colo_primary_state
 colo_primary_on_hold(struct colo_primary *p)
 {
-	return abort_session(p, "the guest would have stood still longer than --hold allows");
+	return colo_primary_abort(p, "the guest would have stood still longer than --hold allows");
 }
 
 enum colo_primary_state
 colo_primary_on_stalled(struct colo_primary *p)
 {
-	return abort_session(
+	return colo_primary_abort(
 		p, "nothing was acknowledged on the datapath within --peer-timeout and --hold");
 }
 

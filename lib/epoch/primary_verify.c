@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Blocks compared with the secondary's after a checkpoint. */
-#include <string.h>
-
 #include "primary_actions.h"
 
 enum colo_primary_state
@@ -33,16 +31,14 @@ colo_primary_on_digested(struct colo_primary *p)
 	return p->state;
 }
 
-/* In a pair both memories are at hand: nothing less than every byte will do. */
+/* Blocks whose bytes differ, where both memories are at hand. */
 static unsigned int
-compare_bytes(const struct colo_primary *p)
+differing_blocks(const struct colo_primary *p)
 {
 	unsigned int differ = 0;
 
-	for (unsigned int i = 0; p->peer_blocks != NULL && i < p->blocks->n; i++)
-		differ +=
-			memcmp(p->blocks->block[i].guest.addr, p->peer_blocks->block[i].guest.addr,
-				p->blocks->block[i].size) != 0;
+	for (unsigned int i = 0; i < p->blocks->n; i++)
+		differ += atomic_load_explicit(&p->verify.differ[i], memory_order_relaxed) != 0;
 	return differ;
 }
 
@@ -50,7 +46,7 @@ enum colo_primary_state
 colo_primary_on_verified(struct colo_primary *p)
 {
 	p->report.verified = true;
-	p->report.mismatches += compare_bytes(p);
+	p->report.mismatches += differing_blocks(p);
 	if (p->report.mismatches != 0) {
 		p->mismatch = true;
 		colo_notify_text(p->notify, true,
@@ -59,4 +55,17 @@ colo_primary_on_verified(struct colo_primary *p)
 	}
 	colo_primary_request_resume(p);
 	return colo_primary_next_or_last(p);
+}
+
+enum colo_primary_state
+colo_primary_on_failed_verify(struct colo_primary *p)
+{
+	return colo_primary_abort(p, "the secondary would not compare blocks");
+}
+
+/* Nobody waits for ever, least of all a guest that stands still meanwhile. */
+enum colo_primary_state
+colo_primary_on_stalled_verify(struct colo_primary *p)
+{
+	return colo_primary_abort(p, "blocks were not compared within the limit");
 }

@@ -9,8 +9,22 @@
 void
 colo_verify_reset(struct colo_verify *v)
 {
-	for (unsigned int i = 0; i < COLO_MAX_BLOCKS; i++)
+	for (unsigned int i = 0; i < COLO_MAX_BLOCKS; i++) {
 		atomic_store_explicit(&v->sum[i], 0, memory_order_relaxed);
+		atomic_store_explicit(&v->differ[i], 0, memory_order_relaxed);
+	}
+}
+
+static uint64_t
+count_different(const struct colo_block *ours, const struct colo_block *theirs, uint32_t first,
+	uint32_t end)
+{
+	uint64_t n = 0;
+
+	for (uint32_t page = first; page < end; page++)
+		n += !colo_page.equal(
+			colo_page_addr(&ours->guest, page), colo_page_addr(&theirs->guest, page));
+	return n;
 }
 
 void
@@ -32,4 +46,8 @@ colo_verify_piece(void *context, const struct colo_piece_ref *ref, struct colo_c
 		sum += colo_digest(ref->block, page, 0, crc);
 	}
 	atomic_fetch_add_explicit(&v->sum[ref->block], sum, memory_order_relaxed);
+	if (v->peer != NULL)
+		atomic_fetch_add_explicit(&v->differ[ref->block],
+			count_different(b, &v->peer->block[ref->block], first, end),
+			memory_order_relaxed);
 }

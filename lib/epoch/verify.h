@@ -2,7 +2,8 @@
 /**
  * @file
  * Compare whole blocks: both ends take the digest of every page of guest memory, by all their poll
- * cores, and the secondary compares the sums, block by block.
+ * cores, and the secondary compares the sums, block by block. In a pair both memories are at hand:
+ * there nothing less than every byte will do.
  */
 #ifndef COLO_EPOCH_VERIFY_H
 #define COLO_EPOCH_VERIFY_H
@@ -12,7 +13,10 @@
 
 struct colo_verify {
 	struct colo_blocks *blocks;
-	_Atomic uint64_t sum[COLO_MAX_BLOCKS]; /**< every poll core adds, once a piece */
+	/** pair: the other end's blocks, compared byte for byte as well; else NULL */
+	const struct colo_blocks *peer;
+	_Atomic uint64_t sum[COLO_MAX_BLOCKS];	  /**< every poll core adds, once a piece */
+	_Atomic uint64_t differ[COLO_MAX_BLOCKS]; /**< pages whose bytes are not the peer's */
 };
 
 /** Begin anew. Control core, while no job is active. */
