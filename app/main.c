@@ -226,12 +226,12 @@ boot(struct colo_app *app, int n_eal, char **argv, struct colo_error *err)
 {
 	if (start_guardian(app, err) != 0)
 		return -1;
+	catch_signals(); /* a Ctrl-C while EAL starts ends the program once it stands */
 	/* naps of poll cores are 50 us, not 100: inherited by all lcores */
 	prctl(PR_SET_TIMERSLACK, 1);
 	if (colo_eal_start(n_eal, argv, err) != 0)
 		return -1;
 	app->eal = true;
-	catch_signals();
 	colo_page_init(NULL);
 	COLO_LOG(NOTICE, "page operations: %s", colo_page.name);
 	if (colo_eal_lcores(&app->lcores, app->config.channels, err) != 0 ||
