@@ -256,8 +256,7 @@ check_role(const struct colo_control *c, const struct colo_request *r, struct co
 	default:
 		if (!c->has_primary)
 			return colo_error_set(err, "only a primary does that; a secondary takes: "
-						   "failover, verify by its "
-						   "primary, show, quit");
+						   "failover, show, clear stats, quit, help");
 		return 0;
 	}
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The secondary's end, put together in order: port, blocks, channels, standby, session. */
 #include <string.h>
+#include <unistd.h>
 
 #include "ends.h"
 #include "log.h"
@@ -40,6 +41,8 @@ make_channels(struct colo_secondary_end *e, const struct colo_config *c, struct 
 	e->receive.port = &e->port;
 	e->receive.n_channels = c->channels;
 	e->receive.window = colo_window_size(c, e->port.id);
+	if (c->window == 0) /* the driver may have given fewer descriptors than asked for */
+		e->receive.window = RTE_MIN(e->receive.window, (unsigned int)e->port.rxd);
 	if (colo_piece_list_init(&e->job.list, &e->blocks) != 0)
 		return colo_error_set(err, "no memory for lists of pieces");
 	colo_job_init(&e->job);
@@ -63,7 +66,9 @@ open_journal(struct colo_secondary_end *e, const struct colo_config *c, struct c
 			err, "--journal: the path is longer than %d bytes", JOURNAL_MAX);
 	if (colo_journal_open(&e->journal, c->journal, &e->blocks, c->recover, err) != 0)
 		return -1;
-	/* the device state's files are ours, whoever made them: an orderly end removes them */
+	/* what a killed secondary left is ours now: an orderly end removes it */
+	for (unsigned int i = 0; c->recover && i < e->blocks.n; i++)
+		e->blocks.block[i].cache.created = true;
 	e->blocks.block[e->blocks.n - 1].guest.created = true;
 	e->blocks.block[e->blocks.n - 1].cache.created = true;
 	return 0;
@@ -142,6 +147,8 @@ colo_secondary_end_stop(struct colo_secondary_end *e)
 	colo_rings_free(&e->receive.lane, e->receive.handover);
 	colo_port_stop(&e->port);
 	colo_piece_list_fini(&e->job.list);
+	if (failed_over && e->journal.page != NULL) /* no standby maps the device state's */
+		unlink(e->blocks.block[e->blocks.n - 1].guest.path);
 	colo_journal_close(&e->journal, false);
 	/* after a takeover guest memory's file is the guest's */
 	colo_blocks_free(&e->blocks, failed_over);

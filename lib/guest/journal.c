@@ -100,6 +100,16 @@ colo_journal_open(struct colo_journal *j, const char *path, struct colo_blocks *
 	if (colo_memory_map(&j->memory, path, COLO_JOURNAL_SIZE, -1, err) != 0)
 		return -1;
 	j->page = (struct colo_journal_page *)j->memory.addr;
+	if (!recover && !j->memory.created && colo_journal_committed(j) != 0 &&
+		j->page->magic == COLO_JOURNAL_MAGIC) {
+		colo_error_set(err,
+			"--journal %s says that a killed secondary left checkpoint %u in guest "
+			"memory; "
+			"--recover goes on from it, or remove that file first",
+			path, colo_journal_committed(j));
+		colo_journal_close(j, true);
+		return -1;
+	}
 	if (!recover) {
 		write_page(j, blocks);
 	} else if (check_page(j, path, blocks, err) != 0) {

@@ -42,7 +42,8 @@ struct colo_journal {
 /**
  * Open or create the journal at @p path for @p blocks, which are in named files.
  * @p recover: an existing one must fit the blocks, and a flush that was cut short is finished here
- * (main lcore; takes as long as copying the blocks). Otherwise what it said is forgotten.
+ * (main lcore; takes as long as copying the blocks). Without it one that names a checkpoint is
+ * refused: an orderly end leaves none.
  * @return 0, or -1 with @p err.
  */
 int colo_journal_open(struct colo_journal *j, const char *path, struct colo_blocks *blocks,

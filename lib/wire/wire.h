@@ -97,11 +97,10 @@ enum colo_epoch_kind {
 
 enum colo_control_result {
 	COLO_RESULT_OK = 0,
-	COLO_RESULT_INCOMPLETE = 1, /**< a channel did not complete within the deadline */
-	COLO_RESULT_COUNT = 2,	    /**< number of pages differs */
-	COLO_RESULT_DIGEST = 3,	    /**< digests differ */
-	COLO_RESULT_REFUSED = 4,    /**< request does not fit the state */
-	COLO_RESULT_MAX = 4,
+	COLO_RESULT_COUNT = 1,	 /**< number of pages differs */
+	COLO_RESULT_DIGEST = 2,	 /**< digests differ */
+	COLO_RESULT_REFUSED = 3, /**< request does not fit the state */
+	COLO_RESULT_MAX = 3,
 };
 
 struct colo_channel_end {

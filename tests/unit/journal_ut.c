@@ -166,6 +166,23 @@ test_not_a_journal(void)
 	end();
 }
 
+/* A checkpoint is not forgotten by leaving an option out. */
+static void
+test_without_recover(void)
+{
+	begin();
+	colo_journal_commit(&t.j, 3);
+	colo_journal_flushed(&t.j);
+	colo_journal_close(&t.j, true);
+	CU_ASSERT_EQUAL(colo_journal_open(&t.j, t.journal, &t.blocks, false, &t.err), -1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(t.err.text, "left checkpoint 3"));
+	end();
+	begin();
+	colo_journal_close(&t.j, true);
+	CU_ASSERT_EQUAL(colo_journal_open(&t.j, t.journal, &t.blocks, false, &t.err), 0);
+	end();
+}
+
 /* Without one every call does nothing. */
 static void
 test_no_journal(void)
@@ -189,6 +206,7 @@ main(void)
 		{"journal of other blocks", test_other_blocks},
 		{"files that are gone", test_files_gone},
 		{"not a journal", test_not_a_journal},
+		{"a checkpoint, without --recover", test_without_recover},
 		{"no journal", test_no_journal},
 	};
 
