@@ -63,6 +63,8 @@ copy_payload(struct rte_mbuf *m, struct colo_item *items, unsigned int n)
 		if (items[i].length == 0)
 			continue;
 		to = rte_pktmbuf_append(m, items[i].length);
+		if (to == NULL) /* a source let a page change since the slot was filled */
+			continue;
 		memcpy(to, items[i].payload, items[i].length);
 		if (items[i].record.kind == COLO_RECORD_RAW)
 			items[i].payload = (const uint8_t *)to; /* cache-hot for the CRC */

@@ -181,8 +181,10 @@ colo_pick_again(struct colo_sender *s, const struct colo_slot_record *record, ui
 		break;
 	case COLO_RECORD_ZSTD:
 		/* the same page at the same level gives the same bytes */
-		compress_page(s, record->block, record->page, out, item);
-		break;
+		if (compress_page(s, record->block, record->page, out, item))
+			break;
+		/* the source let the page change: the other end will refuse what goes out then */
+		/* fall through */
 	default:
 		item->record = *record;
 		item->offset = 0;
