@@ -13,13 +13,13 @@ from framework import eal
 from framework.netns import veth
 from framework.process import slack
 from framework.report import check_verified, resent, total
-from framework.two import READY
+from framework.two import PATIENT, READY
 
 HUGE_MIB = 2 * 320 + 192
 PORT = 17999  # in a namespace of our own
 EPOCHS = 5
 TIMEOUT_MS = 1000
-LIMITS = ["--peer-timeout", TIMEOUT_MS, "--hold", 5000]
+LIMITS = ["--peer-timeout", TIMEOUT_MS]
 RUN = ["--epochs", EPOCHS, "--interval", 20, "--verify"]
 
 
@@ -37,7 +37,7 @@ class Wire:
     def _program(self, role, namespace, interface, options):
         return self.run.program(role, eal.af_packet(interface, self.channels, self.qpairs),
                                 ["--role", role, "--channels", self.channels, "--mtu", self.mtu,
-                                 *LIMITS, "--json", self.run.dir / f"{role}.json", *options],
+                                 *PATIENT, "--hold", 5000, "--json", self.run.dir / f"{role}.json", *options],
                                 namespace)
 
     def secondary(self, *options):
@@ -97,8 +97,8 @@ def test_cut(start_run, interval):
     the secondary serves the next primary.
     """
     wire = Wire(start_run(HUGE_MIB), 1, 1, 9000)
-    secondary = wire.secondary()
-    primary = wire.primary("--interval", interval)
+    secondary = wire.secondary(*LIMITS)
+    primary = wire.primary("--interval", interval, *LIMITS)
     primary.wait_for("^epoch 2:")
     time.sleep(0.2)
     wire.a.ip("link", "set", wire.ends[0], "down")

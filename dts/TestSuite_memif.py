@@ -174,7 +174,7 @@ def test_verify_can_fail(start_run):
 def test_faults(start_run):
     """Step: frames dropped, doubled, reordered, bent at both ends. Verify: the same, by resending."""
     two = Two(start_run(HUGE_MIB), 2)
-    bad = ["--fault", "drop=5,dup=5,reorder=5,flip=1,seed=3", "--peer-timeout", 5000]
+    bad = ["--fault", "drop=5,dup=5,reorder=5,flip=1,seed=3"]
     secondary = two.secondary(*bad)
     primary = two.primary(*bad, "--epochs", 10, "--interval", 0, "--hold", 10000, "--verify")
     check_run(two, primary, 10)

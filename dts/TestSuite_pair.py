@@ -8,6 +8,7 @@ import pytest
 from framework import eal
 from framework.process import slack
 from framework.report import check_verified, counters, resent, total
+from framework.two import PATIENT
 
 PAGE = 4096
 ETHERNET = 14
@@ -26,7 +27,7 @@ def run_pair(run, channels, *options, source=SOURCE, epochs=EPOCHS):
     pair = run.program("pair", eal.pair(channels),
                        ["--role", "pair", "--channels", channels, "--source", source,
                         "--epochs", epochs, "--interval", 0, "--hold", 10000, "--verify",
-                        "--json", run.dir / "pair.json", *options])
+                        "--json", run.dir / "pair.json", *PATIENT, *options])
     assert pair.wait(30) == 0, pair.output()
     return pair, run.json("pair.json")
 
@@ -199,7 +200,7 @@ def test_faults(start_run, codec, mtu, channels):
     """Step: 5 % of all frames dropped, doubled, reordered. Verify: byte for byte, and by resending."""
     run = start_run(huge_mib(mtu, channels))
     pair, report = run_pair(run, channels, "--codec", codec, "--mtu", mtu, "--fault", f"{FAULT},seed=11",
-                            "--peer-timeout", 5000, epochs=10)
+                            epochs=10)
     check_verified(report, 10)
     assert resent(report) > 0, pair.output()
     assert total(report, "send", "tx_resent") >= resent(report)

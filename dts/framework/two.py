@@ -3,6 +3,7 @@
 from . import eal
 
 SOURCE = "synthetic,dirty=500,seed=7"
+PATIENT = ["--peer-timeout", 5000]  # for tests of other things: a busy machine may stand still
 READY = r"^json +\S"  # the last line of the configuration, printed when all is set up
 
 
@@ -29,7 +30,7 @@ class Two:
         if role == "server":  # one that was killed leaves its socket
             (self.run.dir / "memif.sock").unlink(missing_ok=True)
         process = self.run.program(f"{end}{self._n}", eal.memif(self.run, role, channels),
-                                   ["--role", end, "--channels", channels, "--mtu", self.mtu,
+                                   ["--role", end, "--channels", channels, "--mtu", self.mtu, *PATIENT,
                                     *(self.blocks if blocks is None else blocks), *options])
         if role == "server":
             process.wait_for(READY)
