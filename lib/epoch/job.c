@@ -49,6 +49,7 @@ colo_job_post(struct colo_job *job, colo_piece_fn piece, void *context)
 {
 	job->piece = piece;
 	job->context = context;
+	atomic_store_explicit(&job->n, job->list.n, memory_order_relaxed);
 	atomic_store_explicit(&job->done, 0, memory_order_relaxed);
 	job->last = job->last == UINT32_MAX ? 1 : job->last + 1;
 	atomic_store_explicit(&job->active, job->last, memory_order_relaxed);
@@ -106,11 +107,12 @@ colo_job_poll(struct colo_job *job, struct colo_counters *counters)
 
 	if (atomic_load_explicit(&job->active, memory_order_relaxed) == 0)
 		return false;
-	/* pairs with the store-release in colo_job_post(): list.n is this job's */
-	if (atomic_load_explicit(&job->next, memory_order_acquire) >= job->list.n)
+	/* pairs with the store-release in colo_job_post(): n is this job's */
+	if (atomic_load_explicit(&job->next, memory_order_acquire) >=
+		atomic_load_explicit(&job->n, memory_order_relaxed))
 		return false;
 	i = atomic_fetch_add_explicit(&job->next, 1, memory_order_acq_rel);
-	if (i >= job->list.n)
+	if (i >= atomic_load_explicit(&job->n, memory_order_relaxed))
 		return false;
 	job->piece(job->context, &job->list.ref[i], counters);
 	/* pairs with the load-acquire in colo_job_done() */

@@ -40,6 +40,7 @@ struct colo_job {
 	colo_piece_fn piece;
 	void *context;
 	struct colo_piece_list list;
+	_Atomic uint32_t n;	 /**< pieces of the job: `list` changes while poll cores look */
 	_Atomic uint32_t active; /**< number of the job in progress, 0: none */
 	uint32_t last;		 /**< control core: number of the last job */
 	/**
