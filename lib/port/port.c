@@ -2,61 +2,21 @@
 /* Bring an ethdev port up with one queue pair a channel, within what its driver can do. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <net/if.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <rte_dev.h>
-#include <rte_devargs.h>
 #include <rte_errno.h>
 #include <rte_eth_ring.h>
-#include <rte_malloc.h>
-#include <rte_memory.h>
 #include <rte_ring.h>
-#include <rte_vfio.h>
 
 #include "guard.h"
+#include "driver.h"
 #include "log.h"
 #include "port.h"
 #include "wire.h"
 
-#define AF_PACKET_FRAMESZ   2048u /* its default */
-#define AF_PACKET_HEADROOM  52u	  /* TPACKET2_HDRLEN */
 #define MEMPOOL_CACHE	    256u
 #define RX_ROOM_AF_PACKET   16384u /* the PMD wants as much as its framesz, whatever the MTU */
 #define IPV4_LINK_LOCAL_NET 169, 254
-
-static bool
-is_driver(const struct colo_port *p, const char *name)
-{
-	return strcmp(p->driver, name) == 0;
-}
-
-/* Drivers that copy, or hand over, chained mbufs with external buffers, whatever they say. */
-static bool
-takes_chains(const struct colo_port *p, const struct rte_eth_dev_info *info)
-{
-	return is_driver(p, "net_ring") || is_driver(p, "net_memif") ||
-	       is_driver(p, "net_af_packet") || is_driver(p, "net_null") ||
-	       (info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
-}
-
-static bool
-memif_is_zero_copy(uint16_t id)
-{
-	char name[RTE_ETH_NAME_MAX_LEN];
-	struct rte_eth_dev_info info;
-	const struct rte_devargs *devargs;
-
-	if (rte_eth_dev_get_name_by_port(id, name) != 0 || rte_eth_dev_info_get(id, &info) != 0)
-		return false;
-	devargs = info.device != NULL ? rte_dev_devargs(info.device) : NULL;
-	return devargs != NULL && devargs->args != NULL &&
-	       strstr(devargs->args, "zero-copy=yes") != NULL;
-}
 
 static void
 choose_zero_copy(
@@ -65,7 +25,7 @@ choose_zero_copy(
 	p->zero_copy = false;
 	if (!spec->zero_copy)
 		p->no_zero_copy_why = "--zero-copy off";
-	else if (!takes_chains(p, info))
+	else if (!colo_driver_takes_chains(p->driver, info))
 		p->no_zero_copy_why = "driver takes no chained mbufs";
 	else if (rte_eal_iova_mode() != RTE_IOVA_VA)
 		p->no_zero_copy_why = "IOVA mode is not VA";
@@ -77,7 +37,8 @@ static int
 make_pools(struct colo_port *p, const struct colo_port_spec *spec, struct colo_error *err)
 {
 	uint32_t frame = COLO_ETHER_LEN + p->mtu;
-	uint32_t rx_room = is_driver(p, "net_af_packet") ? RX_ROOM_AF_PACKET : frame + 64;
+	uint32_t rx_room =
+		colo_driver_is(p->driver, "net_af_packet") ? RX_ROOM_AF_PACKET : frame + 64;
 	uint32_t per_queue = RTE_MAX(spec->window, (unsigned int)p->rxd) + 4 * COLO_BURST;
 	/* whole frames with zero copy too: what zstd made lies nowhere else, and codecs change */
 	uint32_t tx_room = frame + 64;
@@ -115,15 +76,13 @@ check_limits(struct colo_port *p, const struct colo_port_spec *spec,
 			"--channels %u: port %u (%s) has %u queue pairs; accepted: 1..%u",
 			spec->n_queues, p->id, p->driver, queues, queues);
 	/* the kernel's fanout puts frames on every queue pair, also on one that nobody polls */
-	if (is_driver(p, "net_af_packet") && spec->n_queues != queues)
+	if (colo_driver_is(p->driver, "net_af_packet") && spec->n_queues != queues)
 		return colo_error_set(err,
 			"--channels %u: port %u (%s) has qpairs=%u, and frames would be lost on "
 			"those without a channel; as many qpairs as channels are accepted",
 			spec->n_queues, p->id, p->driver, queues);
 	/* net_ring, net_memif and net_null say 1500 or 65535 whatever they carry */
-	if (max_mtu != 0 && spec->mtu > max_mtu && !is_driver(p, "net_ring") &&
-		!is_driver(p, "net_memif") && !is_driver(p, "net_null") &&
-		!is_driver(p, "net_af_packet"))
+	if (max_mtu != 0 && spec->mtu > max_mtu && !colo_driver_carries_any(p->driver))
 		return colo_error_set(err, "--mtu %u: port %u (%s) takes at most %u", spec->mtu,
 			p->id, p->driver, max_mtu);
 	p->rxd = spec->rxd;
@@ -131,7 +90,7 @@ check_limits(struct colo_port *p, const struct colo_port_spec *spec,
 	if (rte_eth_dev_adjust_nb_rx_tx_desc(p->id, &p->rxd, &p->txd) != 0)
 		return colo_error_set(err, "--rxd %u --txd %u: port %u (%s) does not take these",
 			spec->rxd, spec->txd, p->id, p->driver);
-	if (is_driver(p, "net_memif") && memif_is_zero_copy(p->id))
+	if (colo_driver_is(p->driver, "net_memif") && colo_driver_memif_zero_copy(p->id))
 		return colo_error_set(err,
 			"net_memif with zero-copy=yes breaks the link when pages are sent from "
 			"guest memory; leave zero-copy out of its devargs");
@@ -183,74 +142,16 @@ set_up_queues(struct colo_port *p, struct colo_error *err)
 	return 0;
 }
 
-/* MTU of the kernel's interface below the port; 0: there is none. */
-static uint32_t
-interface_mtu(const struct rte_eth_dev_info *info, char name[IF_NAMESIZE])
-{
-	struct ifreq request = {0};
-	int fd, rc;
-
-	if (info->if_index == 0 || if_indextoname(info->if_index, name) == NULL)
-		return 0;
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return 0;
-	memcpy(request.ifr_name, name, IF_NAMESIZE);
-	rc = ioctl(fd, SIOCGIFMTU, &request);
-	close(fd);
-	return rc == 0 ? (uint32_t)request.ifr_mtu : 0;
-}
-
-/* A number in the device's arguments, @p missing where it is not given. */
-static uint32_t
-device_argument(uint16_t id, const char *key, uint32_t missing)
-{
-	char name[RTE_ETH_NAME_MAX_LEN], text[32];
-	struct rte_eth_dev_info info;
-	const struct rte_devargs *args;
-	const char *found;
-
-	if (rte_eth_dev_get_name_by_port(id, name) != 0 || rte_eth_dev_info_get(id, &info) != 0)
-		return missing;
-	args = info.device != NULL ? rte_dev_devargs(info.device) : NULL;
-	snprintf(text, sizeof(text), "%s=", key);
-	found = args != NULL && args->args != NULL ? strstr(args->args, text) : NULL;
-	return found != NULL ? (uint32_t)strtoul(found + strlen(text), NULL, 10) : missing;
-}
-
-/* net_af_packet refuses more than 1500, yet carries what its interface and its ring have room for
- */
-static int
-check_af_packet(
-	const struct colo_port *p, const struct rte_eth_dev_info *info, struct colo_error *err)
-{
-	uint32_t frame = device_argument(p->id, "framesz", AF_PACKET_FRAMESZ);
-	char name[IF_NAMESIZE] = "";
-	uint32_t mtu = interface_mtu(info, name);
-
-	if (mtu != 0 && mtu < p->mtu)
-		return colo_error_set(err,
-			"--mtu %u: interface %s below port %u takes %u; accepted: at most that, or "
-			"ip link set %s mtu %u first",
-			p->mtu, name, p->id, mtu, name, p->mtu);
-	if (frame < p->mtu + COLO_ETHER_LEN + AF_PACKET_HEADROOM)
-		return colo_error_set(err,
-			"--mtu %u: frames of port %u (net_af_packet) have room for framesz=%u "
-			"bytes; "
-			"give its --vdev framesz=%u or more",
-			p->mtu, p->id, frame, p->mtu + COLO_ETHER_LEN + AF_PACKET_HEADROOM);
-	return 0;
-}
-
 static int
 set_mtu(struct colo_port *p, const struct rte_eth_dev_info *info, struct colo_error *err)
 {
 	uint16_t now = 0;
 	int rc = rte_eth_dev_set_mtu(p->id, p->mtu);
 
-	if (is_driver(p, "net_af_packet"))
-		return check_af_packet(p, info, err);
-	if (rc == 0 || is_driver(p, "net_ring") || is_driver(p, "net_memif"))
+	if (colo_driver_is(p->driver, "net_af_packet"))
+		return colo_driver_af_packet_check(p, info, err);
+	if (rc == 0 || colo_driver_is(p->driver, "net_ring") ||
+		colo_driver_is(p->driver, "net_memif"))
 		return 0; /* these carry any size */
 	if (rte_eth_dev_get_mtu(p->id, &now) == 0 && now >= p->mtu)
 		return 0;
@@ -323,7 +224,7 @@ colo_port_start(struct colo_port *p, const struct colo_port_spec *spec, struct c
 			p->id, rte_eth_dev_count_avail());
 	snprintf(p->driver, sizeof(p->driver), "%s", info.driver_name);
 	p->socket = rte_eth_dev_socket_id(p->id);
-	p->guarded = is_driver(p, "net_memif");
+	p->guarded = colo_driver_is(p->driver, "net_memif");
 	if (p->guarded && colo_guard_install() != 0)
 		return colo_error_set(err, "port %u (%s): signals cannot be caught: %s", p->id,
 			p->driver, strerror(errno));
@@ -337,9 +238,10 @@ colo_port_start(struct colo_port *p, const struct colo_port_spec *spec, struct c
 	if (rc != 0)
 		return colo_error_set(err, "port %u (%s) does not start: %s%s", p->id, p->driver,
 			strerror(-rc),
-			is_driver(p, "net_memif") ? "; of two net_memif ends the one with "
-						    "role=server has to be started first"
-						  : "");
+			colo_driver_is(p->driver, "net_memif")
+				? "; of two net_memif ends the one with "
+				  "role=server has to be started first"
+				: "");
 	p->started = true;
 	rte_eth_macaddr_get(p->id, &p->mac);
 	read_rss(p, &info);
