@@ -56,22 +56,53 @@ make_channels(struct colo_secondary_end *e, const struct colo_config *c, struct 
 	return 0;
 }
 
+/* A file that had to be made holds nothing of what the journal speaks of. */
+static int
+check_all_there(const struct colo_blocks *b, struct colo_error *err)
+{
+	for (unsigned int i = 0; i < b->n; i++) {
+		const struct colo_memory *m[] = {&b->block[i].guest, &b->block[i].cache};
+
+		for (unsigned int k = 0; k < RTE_DIM(m); k++)
+			if (m[k]->created)
+				return colo_error_set(err,
+					"--recover: %s of block %s is not there: nothing to "
+					"recover",
+					m[k]->path, b->block[i].name);
+	}
+	return 0;
+}
+
 static int
 open_journal(struct colo_secondary_end *e, const struct colo_config *c, struct colo_error *err)
 {
 	if (c->journal[0] == '\0')
 		return 0;
+	if (c->recover && check_all_there(&e->blocks, err) != 0)
+		return -1;
 	if (strlen(c->journal) > JOURNAL_MAX)
 		return colo_error_set(
 			err, "--journal: the path is longer than %d bytes", JOURNAL_MAX);
-	if (colo_journal_open(&e->journal, c->journal, &e->blocks, c->recover, err) != 0)
-		return -1;
-	/* what a killed secondary left is ours now: an orderly end removes it */
-	for (unsigned int i = 0; c->recover && i < e->blocks.n; i++)
+	e->recovered = c->recover;
+	return colo_journal_open(&e->journal, c->journal, &e->blocks, c->recover, err);
+}
+
+/*
+ * What a killed secondary left is ours once the control core has run: an orderly end removes it. A
+ * start that failed (no standby yet, a port that is taken) leaves it for the next try.
+ */
+static void
+own_files(struct colo_secondary_end *e)
+{
+	struct colo_block *device = &e->blocks.block[e->blocks.n - 1];
+
+	if (e->journal.page == NULL || e->secondary.now_us == 0)
+		return;
+	for (unsigned int i = 0; e->recovered && i < e->blocks.n; i++)
 		e->blocks.block[i].cache.created = true;
-	e->blocks.block[e->blocks.n - 1].guest.created = true;
-	e->blocks.block[e->blocks.n - 1].cache.created = true;
-	return 0;
+	device->guest.created = true;
+	device->cache.created = true;
+	e->recovered = false;
 }
 
 static int
@@ -147,9 +178,10 @@ colo_secondary_end_stop(struct colo_secondary_end *e)
 	colo_rings_free(&e->receive.lane, e->receive.handover);
 	colo_port_stop(&e->port);
 	colo_piece_list_fini(&e->job.list);
+	own_files(e);
 	if (failed_over && e->journal.page != NULL) /* no standby maps the device state's */
 		unlink(e->blocks.block[e->blocks.n - 1].guest.path);
-	colo_journal_close(&e->journal, false);
+	colo_journal_close(&e->journal, e->recovered);
 	/* after a takeover guest memory's file is the guest's */
 	colo_blocks_free(&e->blocks, failed_over);
 	memset(e, 0, sizeof(*e));

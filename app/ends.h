@@ -26,6 +26,7 @@ struct colo_primary_end {
 struct colo_secondary_end {
 	struct colo_blocks blocks;
 	struct colo_journal journal;
+	bool recovered; /**< --recover, and nothing of what was found may be removed yet */
 	struct colo_port port;
 	struct colo_steering steering;
 	struct colo_receive_end receive;

@@ -221,13 +221,21 @@ def kill_both(two):
 
 @pytest.mark.slow
 def test_both_die(start_run):
-    """Step: both are killed at once; start a secondary with and without --recover, and without
-    the journal. Verify: what was left is not given up by mistake; it is whole; or all is as new.
+    """Step: both are killed at once; start a secondary without --recover, with it but without a
+    standby, without a file, with everything, and without the journal.
+
+    Verify: what was left is not given up by mistake; it is whole; or all is as new.
     """
     two = Lost(start_run(HUGE_MIB))
     known = kill_both(two)
     with pytest.raises(WaitError, match="ended with 1(.|\n)*--recover goes on from it"):
         two.secondary()
+    with pytest.raises(WaitError, match="ended with 1"):  # no standby yet: the next try still finds all
+        two.secondary("--recover", "--standby", f"unix:{two.journal}.none")
+    moved = two.caches[0].rename(f"{two.caches[0]}.moved")
+    with pytest.raises(WaitError, match="ended with 1(.|\n)*is not there"):
+        two.secondary("--recover")
+    moved.rename(two.caches[0])
     secondary, holds = two.recovered()
     assert holds >= known and two.memory(holds - 1, holds - 1) == f"whole {holds - 1}"
     assert secondary.stop() == 0, secondary.output()
