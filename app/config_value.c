@@ -140,12 +140,26 @@ is_ip(int family, const char *text)
 	return inet_pton(family, text, bytes) == 1;
 }
 
+/* A host's own address: the other end refuses frames and a HELLO from any other. */
+static bool
+is_own(const char *text)
+{
+	static const uint8_t any[16];
+	uint8_t bytes[16] = {0};
+
+	if (inet_pton(AF_INET, text, bytes) == 1)
+		return bytes[0] < 224 && memcmp(bytes, any, 4) != 0;
+	return inet_pton(AF_INET6, text, bytes) == 1 && bytes[0] != 0xff &&
+	       memcmp(bytes, any, sizeof(any)) != 0;
+}
+
 int
 colo_parse_ip(const char *option, const char *text, char *ip, size_t size, struct colo_error *err)
 {
-	if (!is_ip(AF_INET, text) && !is_ip(AF_INET6, text))
-		return colo_error_set(
-			err, "--%s %s: a numeric IPv4 or IPv6 address is accepted", option, text);
+	if (!is_own(text))
+		return colo_error_set(err,
+			"--%s %s: a numeric IPv4 or IPv6 unicast address is accepted", option,
+			text);
 	return colo_copy_text(option, text, ip, size, err);
 }
 

@@ -33,7 +33,7 @@ int colo_parse_pages_size(const char *option, const char *text, uint64_t min, ui
 int colo_parse_endpoint(const char *option, const char *text, struct colo_endpoint *endpoint,
 	struct colo_error *err);
 
-/** A numeric IPv4 or IPv6 address. @return 0 or -1 with @p err. */
+/** A numeric IPv4 or IPv6 address that a host can have: unicast. @return 0 or -1 with @p err. */
 int colo_parse_ip(
 	const char *option, const char *text, char *ip, size_t size, struct colo_error *err);
 

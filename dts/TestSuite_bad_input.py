@@ -57,7 +57,7 @@ def refused(run, arguments, says, options, status=1):
     ([*PAIR, "--window", "65"], "a power of two from 64 to 4096"),
     ([*PAIR, "--window", "8192"], "a power of two from 64 to 4096"),
     ([*PAIR, "--rxd", "100"], "a power of two"),
-    ([*PAIR, "--ip", "1.2.3"], "--ip 1.2.3: a numeric IPv4 or IPv6 address"),
+    ([*PAIR, "--ip", "1.2.3"], "--ip 1.2.3: a numeric IPv4 or IPv6 unicast address"),
     ([*PAIR, "--udp-port", "80"], "from 1024 to 60000"),
     ([*PAIR, "--fault", "drop=51"], "0 to 50 percent"),
     ([*PAIR, "--fault", "lose=1"], "there is no key lose"),

@@ -285,6 +285,12 @@ test_endpoints(void)
 	CU_ASSERT_EQUAL(colo_parse_endpoint("x", "1.2.3.256:1", &e, &error), -1);
 	CU_ASSERT_PTR_NOT_NULL(strstr(error.text, "--x 1.2.3.256:1"));
 	refused(PAIR, "--ip 1.2.3", "numeric IPv4 or IPv6");
+	refused(PAIR, "--ip 0.0.0.0", "unicast");
+	refused(PAIR, "--ip 224.0.0.0", "unicast");
+	refused(PAIR, "--ip ::", "unicast");
+	refused(PAIR, "--ip ff02::1", "unicast");
+	accepted(PAIR, "--ip 223.255.255.255");
+	accepted(PAIR, "--ip ::1");
 	accepted(PAIR, "--ip 10.0.0.1");
 }
 
