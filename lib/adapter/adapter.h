@@ -14,10 +14,10 @@
 
 enum colo_adapter_status {
 	COLO_ADAPTER_IDLE = 0,
-	COLO_ADAPTER_BUSY,   /**< failover under way */
-	COLO_ADAPTER_DONE,   /**< the guest runs here */
-	COLO_ADAPTER_FAILED, /**< see error; guest memory is as it was, failover may be tried again
-			      */
+	COLO_ADAPTER_BUSY, /**< failover under way */
+	COLO_ADAPTER_DONE, /**< the guest runs here */
+	/** see error and may_run; failover may be tried again */
+	COLO_ADAPTER_FAILED,
 };
 
 struct colo_adapter;
@@ -44,6 +44,8 @@ struct colo_adapter {
 	const struct colo_adapter_ops *ops;
 	struct colo_blocks *blocks; /**< secondary's; the last is the device state's */
 	struct colo_error error;    /**< valid when poll() says FAILED */
+	/** valid when FAILED: the standby may run the guest all the same; leave its memory alone */
+	bool may_run;
 	uint64_t takeover_us; /**< valid when DONE: from failover() to the standby's RESUME event */
 	void *state;
 };

@@ -120,8 +120,10 @@ standby_poll(struct colo_adapter *a)
 
 	if (progress >> 8 != atomic_load_explicit(&s->wanted, memory_order_relaxed))
 		return COLO_ADAPTER_BUSY;
-	if (status == COLO_ADAPTER_FAILED)
+	if (status == COLO_ADAPTER_FAILED) {
 		a->error = s->failed;
+		a->may_run = s->sent;
+	}
 	if (status == COLO_ADAPTER_DONE)
 		a->takeover_us = s->takeover_us;
 	return status;

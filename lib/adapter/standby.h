@@ -36,6 +36,7 @@ struct standby {
 	/* thread writes, control core reads: number << 8 | enum colo_adapter_status */
 	_Atomic uint64_t progress;
 	struct colo_error failed; /* published by progress */
+	bool sent;		  /* any of the stream; published by progress */
 	uint64_t takeover_us;	  /* published by progress */
 	_Atomic bool quit;	  /* main lcore writes, thread reads */
 };

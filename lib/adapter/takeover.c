@@ -162,6 +162,7 @@ send_stream(struct standby *s, const char *machine, uint64_t deadline, struct co
 	if (fd < 0)
 		return got;
 	s->ready = false; /* it takes one stream only */
+	s->sent = true;
 	colo_migration_tail(tail);
 	got = send_part(s, fd, head, (size_t)head_length, deadline, err);
 	if (got == COLO_OUTCOME_OK)

@@ -10,6 +10,10 @@
 static int
 check_hello(struct colo_secondary *s, const struct colo_hello *h, struct colo_error *err)
 {
+	if (s->adapter != NULL && s->adapter->may_run)
+		return colo_error_set(err, "the takeover that failed here may have left a guest "
+					   "running on this memory: look, and start the secondary "
+					   "anew");
 	if (h->mtu != s->config.mtu)
 		return colo_error_set(
 			err, "--mtu differs: primary %u, secondary %u", h->mtu, s->config.mtu);

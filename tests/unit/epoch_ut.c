@@ -288,6 +288,55 @@ test_stale_request(void)
 	ut_ends_free(e);
 }
 
+static void
+fake_failover(struct colo_adapter *a)
+{
+	colo_error_set(&a->error, "it fails on purpose");
+}
+
+static enum colo_adapter_status
+fake_failed(struct colo_adapter *a)
+{
+	a->may_run = *(const bool *)a->state;
+	return COLO_ADAPTER_FAILED;
+}
+
+/* A takeover fails; @return true if a new primary is taken afterwards. */
+static bool
+taken_after_takeover(bool may_run)
+{
+	static const struct colo_adapter_ops ops = {
+		.name = "ut", .failover = fake_failover, .poll = fake_failed};
+	struct ut_ends *e = ut_ends_new();
+	struct colo_adapter adapter = {.ops = &ops, .state = &may_run};
+	uint8_t *before;
+	bool taken;
+
+	e->s.config.stay = true;
+	e->s.adapter = &adapter;
+	protect(e, 1);
+	before = snapshot(e);
+	colo_secondary_failover(&e->s);
+	UT_ENDS_UNTIL(e, e->s.state == COLO_SECONDARY_LISTEN && e->p.state == COLO_PRIMARY_STOPPED);
+	CU_ASSERT_NOT_EQUAL(e->s.committed, 0);
+	colo_primary_start(&e->p);
+	UT_ENDS_UNTIL(e, e->p.state == COLO_PRIMARY_LEAVING || e->p.sessions == 2);
+	taken = e->p.sessions == 2;
+	CU_ASSERT_EQUAL(is_snapshot(e, before), !taken);
+	CU_ASSERT_EQUAL(e->s.committed != 0, !taken);
+	free(before);
+	ut_ends_free(e);
+	return taken;
+}
+
+/* The memory of a guest that may run is not emptied for a new primary. */
+static void
+test_takeover_failed(void)
+{
+	CU_ASSERT_FALSE(taken_after_takeover(true));
+	CU_ASSERT_TRUE(taken_after_takeover(false));
+}
+
 static const struct ut_case cases[] = {
 	{"two sessions", test_life},
 	{"verify, by digest and by bytes", test_verify},
@@ -300,6 +349,7 @@ static const struct ut_case cases[] = {
 	{"a source that fails once", test_source_fails_once},
 	{"HELLO's limit", test_hello_limit},
 	{"a request of an old session", test_stale_request},
+	{"a new primary after a failed takeover", test_takeover_failed},
 };
 
 int

@@ -242,9 +242,11 @@ test_failures(void)
 	CU_ASSERT_EQUAL(await(), COLO_ADAPTER_FAILED);
 	CU_ASSERT_TRUE(said("cannot connect to"));
 	/* nothing was sent yet: the standby is as good as before */
+	CU_ASSERT_FALSE(adapter.may_run);
 	CU_ASSERT_EQUAL(fake_count(&fake, "migrate-incoming"), 1);
 	CU_ASSERT_EQUAL(fail_over("internal-error"), COLO_ADAPTER_FAILED);
 	CU_ASSERT_TRUE(said("status internal-error after the load"));
+	CU_ASSERT_TRUE(adapter.may_run);
 	end();
 
 	begin();
