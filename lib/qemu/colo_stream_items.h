@@ -3,6 +3,7 @@
 #ifndef COLO_QEMU_COLO_STREAM_ITEMS_H
 #define COLO_QEMU_COLO_STREAM_ITEMS_H
 
+#include "big_endian.h"
 #include "colo_stream.h"
 
 /* In the order of the steps[] in colo_stream.c. */
@@ -88,23 +89,5 @@ enum colo_stream_event colo_stream_devices_begin(struct colo_stream *s);
 enum colo_stream_event colo_stream_devices(struct colo_stream *s);
 enum colo_stream_event colo_stream_device_size(struct colo_stream *s);
 enum colo_stream_event colo_stream_device_bytes(struct colo_stream *s);
-
-static inline uint32_t
-get_be16(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 8 | p[1];
-}
-
-static inline uint32_t
-get_be32(const uint8_t *p)
-{
-	return get_be16(p) << 16 | get_be16(p + 2);
-}
-
-static inline uint64_t
-get_be64(const uint8_t *p)
-{
-	return (uint64_t)get_be32(p) << 32 | get_be32(p + 4);
-}
 
 #endif
