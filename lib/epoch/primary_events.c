@@ -146,7 +146,8 @@ poll_collect(struct colo_primary *p, enum colo_source_status status)
 		p->collecting = false;
 		p->collected = true;
 	}
-	if (!p->collected || status != COLO_SOURCE_DONE)
+	/* sending rewrites the phase: not while a poll core may still be reading the last one */
+	if (!p->collected || status != COLO_SOURCE_DONE || !is_quiet(p))
 		return false;
 	colo_primary_dispatch(p, COLO_PRIMARY_EV_COLLECTED);
 	return true;

@@ -9,6 +9,9 @@ colo_secondary_poll_session(struct colo_secondary *s)
 
 	if (s->now_us < s->session_us + COLO_SESSION_POLL_US)
 		return false;
+	/* a session rewrites the phase: not while a poll core may still be reading the last one */
+	if (s->state <= COLO_SECONDARY_HELLO && !colo_sync_quiet(s->receive))
+		return false;
 	s->session_us = s->now_us;
 	event = colo_session_poll(s->session, s->now_us / 1000);
 	switch (event) {
@@ -73,6 +76,9 @@ colo_secondary_poll_lane(struct colo_secondary *s)
 	struct colo_frame f;
 	void *m;
 
+	/* BEGIN rewrites the phase: not while a poll core may still be reading the last one */
+	if (!colo_sync_quiet(s->receive))
+		return false;
 	if (rte_ring_dequeue(s->receive->lane.rx, &m) != 0)
 		return false;
 	/* what a session left in the ring still fits the filter until the next one is on */
