@@ -259,7 +259,7 @@ test_zstd_random(void)
 	unsigned int wrong = 0;
 
 	begin();
-	for (unsigned int i = 0; i < 20000; i++) {
+	for (unsigned int i = 0; i < 5000; i++) {
 		uint8_t damaged[2 * COLO_PAGE_SIZE];
 
 		memcpy(damaged, out, n);

@@ -75,10 +75,27 @@ test_work(void)
 	CU_ASSERT_TRUE(cpu_ns() - start < 50000000);
 }
 
+/* Giving way after a piece of a job is no idling: the count of turns stays as it is. */
+static void
+test_share(void)
+{
+	struct colo_idler idler = {.adaptive = true, .turns = 7};
+	uint64_t start = now_ns();
+
+	colo_idle_share(&idler);
+	CU_ASSERT_EQUAL(idler.turns, 7);
+	idler.adaptive = false; /* a dedicated core makes no system call */
+	for (unsigned int i = 0; i < 1000; i++)
+		colo_idle_share(&idler);
+	CU_ASSERT_EQUAL(idler.turns, 7);
+	CU_ASSERT_TRUE(now_ns() - start < 1000000000ull);
+}
+
 static const struct ut_case cases[] = {
 	{"spin", test_spin},
 	{"adaptive", test_adaptive},
 	{"work", test_work},
+	{"giving way", test_share},
 };
 
 int

@@ -2,6 +2,7 @@
 /* A burst off a queue: what is another channel's is handed over, by its UDP port alone. */
 #include <rte_udp.h>
 
+#include "guard.h"
 #include "ut_packet.h"
 #include "ut_rig.h"
 
@@ -98,11 +99,12 @@ test_handed_over(void)
 
 /* Both at once: never more than a burst, and neither starves the other. */
 static void
-test_fair(void)
+check_fair(bool guarded)
 {
 	unsigned int n = 0, all = 0;
 
 	begin(4);
+	t.rx[0]->guarded = guarded;
 	for (unsigned int i = 0; i < 100; i++) {
 		put(1, 0);
 		put(0, 0);
@@ -118,6 +120,14 @@ test_fair(void)
 		CU_ASSERT_TRUE(n <= COLO_BURST);
 	CU_ASSERT_EQUAL(all, 200);
 	ut_rig_free(t.rig);
+}
+
+static void
+test_fair(void)
+{
+	check_fair(false);
+	CU_ASSERT_EQUAL_FATAL(colo_guard_install(), 0);
+	check_fair(true);
 }
 
 static void
