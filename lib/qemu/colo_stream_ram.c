@@ -159,7 +159,6 @@ colo_stream_block_length(struct colo_stream *s)
 		return colo_stream_refuse(s,
 			"a page's block name of %u bytes is not accepted: 1 to %u bytes are",
 			s->item[0], COLO_BLOCK_NAME_MAX);
-	s->block = -1;
 	return colo_stream_await(s, ITEM_BLOCK, s->item[0]);
 }
 

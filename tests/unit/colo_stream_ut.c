@@ -698,6 +698,24 @@ test_devices(void)
 	refuses("description of 2097153 bytes");
 }
 
+/* Bytes behind a description that fills the buffer are not overlooked. */
+static void
+test_devices_full(void)
+{
+	static uint8_t body[DEVICE_SIZE];
+	struct run r;
+
+	put_to_devices(body, DEVICE_SIZE - (1 + 6 + 5 + strlen(json)));
+	put_description(json);
+	run_init(&r, NULL, 0);
+	CU_ASSERT_EQUAL(feed(&r, made.b, made.n - 1), COLO_STREAM_MORE);
+	put("x", 1);
+	read_some(&r, made.b, made.n);
+	CU_ASSERT_EQUAL(colo_stream_next(&r.s, &r.err), COLO_STREAM_FAILED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(r.err.text, "without an end"));
+	run_fini(&r);
+}
+
 /* Is the end of precopy found? With this description, and bytes after it or none. */
 static bool
 ends(const char *text, bool more)
@@ -967,6 +985,7 @@ static const struct ut_case cases[] = {
 	{"records that are none", test_records},
 	{"section ids", test_section_ids},
 	{"device sections", test_devices},
+	{"device sections and more", test_devices_full},
 	{"descriptions", test_description},
 	{"planted descriptions", test_planted},
 	{"many descriptions", test_candidates},
