@@ -177,6 +177,23 @@ test_cancel_busy(void)
 	colo_piece_list_fini(&job.list);
 }
 
+/* Two cores went for the last piece at once, and one of them is at it while the job is cancelled.
+ */
+static void
+test_cancel_overshot(void)
+{
+	begin(3, 2);
+	colo_piece_list_all(&job.list, &blocks);
+	colo_job_post(&job, piece, NULL);
+	for (unsigned int i = 0; i < 4; i++)
+		CU_ASSERT_TRUE(colo_job_poll(&job, &counters));
+	atomic_fetch_add(&job.next, 2);
+	CU_ASSERT_FALSE(colo_job_cancel(&job));
+	atomic_fetch_add(&job.done, 1);
+	CU_ASSERT_TRUE(colo_job_cancel(&job));
+	colo_piece_list_fini(&job.list);
+}
+
 static atomic_bool stop;
 
 static void *
@@ -240,6 +257,7 @@ static const struct ut_case cases[] = {
 	{"no pieces", test_empty},
 	{"cancelled", test_cancel},
 	{"cancelled in the middle of a piece", test_cancel_busy},
+	{"cancelled after two cores claimed at once", test_cancel_overshot},
 	{"several threads, many jobs", test_threads},
 };
 
