@@ -56,30 +56,11 @@ make_channels(struct colo_secondary_end *e, const struct colo_config *c, struct 
 	return 0;
 }
 
-/* A file that had to be made holds nothing of what the journal speaks of. */
-static int
-check_all_there(const struct colo_blocks *b, struct colo_error *err)
-{
-	for (unsigned int i = 0; i < b->n; i++) {
-		const struct colo_memory *m[] = {&b->block[i].guest, &b->block[i].cache};
-
-		for (unsigned int k = 0; k < RTE_DIM(m); k++)
-			if (m[k]->created)
-				return colo_error_set(err,
-					"--recover: %s of block %s is not there: nothing to "
-					"recover",
-					m[k]->path, b->block[i].name);
-	}
-	return 0;
-}
-
 static int
 open_journal(struct colo_secondary_end *e, const struct colo_config *c, struct colo_error *err)
 {
 	if (c->journal[0] == '\0')
 		return 0;
-	if (c->recover && check_all_there(&e->blocks, err) != 0)
-		return -1;
 	if (strlen(c->journal) > JOURNAL_MAX)
 		return colo_error_set(
 			err, "--journal: the path is longer than %d bytes", JOURNAL_MAX);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* One word in a file says what a killed secondary's guest memory holds. */
-#include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "journal.h"
@@ -32,6 +30,22 @@ digest_blocks(const struct colo_blocks *blocks)
 	return digest;
 }
 
+/* A file that had to be made holds nothing of what the journal speaks of. */
+static int
+check_all_there(const struct colo_blocks *blocks, struct colo_error *err)
+{
+	for (unsigned int i = 0; i < blocks->n; i++) {
+		const struct colo_block *b = &blocks->block[i];
+		const struct colo_memory *m = b->guest.created ? &b->guest : &b->cache;
+
+		if (m->created)
+			return colo_error_set(err,
+				"--recover: %s of block %s is not there: nothing to recover",
+				m->path, b->name);
+	}
+	return 0;
+}
+
 static int
 check_page(const struct colo_journal *j, const char *path, const struct colo_blocks *blocks,
 	struct colo_error *err)
@@ -43,13 +57,6 @@ check_page(const struct colo_journal *j, const char *path, const struct colo_blo
 	if (p->version != COLO_JOURNAL_VERSION)
 		return colo_error_set(err, "--recover: journal %s has version %u; accepted is %u",
 			path, p->version, COLO_JOURNAL_VERSION);
-	for (unsigned int i = 0; i < blocks->n; i++)
-		if (blocks->block[i].guest.created || blocks->block[i].cache.created)
-			return colo_error_set(err,
-				"--recover: the files of block %s were not there; accepted are "
-				"those that "
-				"the killed secondary left",
-				blocks->block[i].name);
 	if (p->n_blocks != blocks->n || p->blocks_digest != digest_blocks(blocks))
 		return colo_error_set(err,
 			"--recover: journal %s is of other blocks; accepted are the names, sizes "
@@ -112,7 +119,7 @@ colo_journal_open(struct colo_journal *j, const char *path, struct colo_blocks *
 	}
 	if (!recover) {
 		write_page(j, blocks);
-	} else if (check_page(j, path, blocks, err) != 0) {
+	} else if (check_page(j, path, blocks, err) != 0 || check_all_there(blocks, err) != 0) {
 		colo_journal_close(j, true);
 		return -1;
 	} else if (atomic_load_explicit(&j->page->commit, memory_order_relaxed) & FLUSHING) {

@@ -142,7 +142,7 @@ test_files_gone(void)
 	colo_journal_commit(&t.j, 3);
 	unlink(t.cache);
 	CU_ASSERT_EQUAL(die_and_recover(PAGES * COLO_PAGE_SIZE), -1);
-	CU_ASSERT_PTR_NOT_NULL(strstr(t.err.text, "were not there"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(t.err.text, "is not there"));
 	end();
 }
 
