@@ -64,12 +64,16 @@ free_hugepages(void)
 	return found;
 }
 
-/* The same arguments without hugepages: --in-memory goes (EAL refuses both), -m comes. */
+/*
+ * The same arguments without hugepages: -m comes, and --in-memory goes, as EAL refuses both. What
+ * it promised stays by --no-shconf: no files that two processes of one file prefix would share, so
+ * that a second one starts beside the first.
+ */
 static int
 init_without_hugepages(int n, char **argv)
 {
 	char **args = calloc(n + EAL_ARGS_ADDED + 1, sizeof(*args));
-	char no_huge[] = "--no-huge", m[] = "-m", mb[] = NO_HUGE_MB;
+	char no_huge[] = "--no-huge", no_shconf[] = "--no-shconf", m[] = "-m", mb[] = NO_HUGE_MB;
 	int used = 0, rc;
 
 	if (args == NULL)
@@ -82,6 +86,8 @@ init_without_hugepages(int n, char **argv)
 			strcmp(argv[i], "--single-file-segments") != 0)
 			args[used++] = argv[i];
 	args[used++] = no_huge;
+	if (has_argument(n, argv, "--in-memory") && !has_argument(n, argv, no_shconf))
+		args[used++] = no_shconf;
 	if (!has_argument(n, argv, "-m")) {
 		args[used++] = m;
 		args[used++] = mb;

@@ -25,3 +25,17 @@ def test_falls_back_with_a_warning(start_run):
     assert "WARNING: no free hugepages: going on with --no-huge" in pair.output()
     assert "/proc/sys/vm/nr_hugepages" in pair.output()
     check_verified(run.json("pair.json"), EPOCHS)
+
+
+def test_two_processes_side_by_side(start_run):
+    """Step: secondary and primary, neither sees huge pages. Verify: both start, they talk."""
+    run = start_run()
+    listen = f"127.0.0.1:{run.port()}"
+    secondary = run.program("secondary", eal.null(1), [
+        "--role", "secondary", "--listen", listen, "--block", "ram,size=16M"], Hidden)
+    primary = run.program("primary", eal.null(1), [
+        "--role", "primary", "--connect", listen, "--block", "ram,size=32M", "--source",
+        "synthetic,dirty=1"], Hidden)
+    assert primary.wait(30) == 1, primary.output()
+    assert "the secondary refuses" in primary.output(), primary.output()
+    assert secondary.stop() == 0, secondary.output()
