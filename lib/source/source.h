@@ -10,7 +10,14 @@
  *     ROUND (precopy, guest runs) or PAUSE (checkpoint, guest stands still)
  *       BUSY ... [COLLECT: poll cores call collect_piece() for every piece] ... DONE
  *     pages in `todo` are sent, picked and cleared by the poll cores
- *     RESUME   BUSY ... DONE     (staged sources: before the pages are sent)
+ *     RESUME   BUSY ... DONE     (staged sources: before the pages are sent; else: committed)
+ *
+ * A source that feeds (its guest streams to us) hands pages to the senders one by one while ROUND
+ * or PAUSE is BUSY (feed.h), and leaves `todo` to itself. Its guest calls: it says called() when
+ * one asks to be protected, and due() when it wants a checkpoint.
+ *
+ * RELEASE ends a session of such a source, in order or not: its guest runs, unprotected, and QEMU
+ * is told that the secondary is lost. Of the others RESUME is asked.
  *
  * A source may block, so it works on a thread of its own; request() and poll() never block.
  */
@@ -23,11 +30,13 @@
 
 #include "block.h"
 #include "colo_error.h"
+#include "feed.h"
 
 enum colo_source_request {
 	COLO_SOURCE_ROUND = 1, /**< make known what changed since the last; the guest runs on */
 	COLO_SOURCE_PAUSE,     /**< stop the guest, make changes and device state known */
-	COLO_SOURCE_RESUME,    /**< let the guest run */
+	COLO_SOURCE_RESUME,    /**< let the guest run; the epoch is committed, unless staged */
+	COLO_SOURCE_RELEASE,   /**< session over: the guest runs unprotected; if it feeds */
 };
 
 enum colo_source_status {
@@ -48,14 +57,20 @@ struct colo_source_ops {
 	const char *name; /**< as in --source NAME,... */
 	/** Staged: what is sent is a copy, the guest may resume as soon as it is collected. */
 	bool staged;
+	/** What is sent is a copy, and stays as it is until the next request, RESUME not counted.
+	 */
+	bool copies;
+	/** Pages go through `feed`; collect_piece is NULL, called() and due() are not. */
+	bool feeds;
 	/**
 	 * Check @p args (what follows "NAME,", rte_kvargs), add blocks where there are none yet,
 	 * connect, start the thread. Main lcore; may block for a bounded time.
 	 */
 	int (*start)(struct colo_source *s, const char *args, struct colo_error *err);
 	/**
-	 * Control core; never blocks. One request at a time, but RESUME may overtake one that is
-	 * not done: that ends as soon as it can, and only RESUME's outcome is reported.
+	 * Control core; never blocks. One request at a time, but RESUME and RELEASE may overtake
+	 * one that is not done: that ends as soon as it can, and only the last one's outcome is
+	 * reported.
 	 */
 	void (*request)(struct colo_source *s, enum colo_source_request request);
 	/** Control core; never blocks. */
@@ -66,6 +81,10 @@ struct colo_source_ops {
 	 * alone. No lock, allocation, system call or log line.
 	 */
 	void (*collect_piece)(struct colo_source *s, unsigned int block, uint32_t piece);
+	/** Control core, while no session is on; never blocks: a guest waits to be protected. */
+	bool (*called)(struct colo_source *s);
+	/** Control core, between checkpoints; never blocks: the guest asks for the next one. */
+	bool (*due)(struct colo_source *s);
 	/**
 	 * Main lcore, at the end or when start() failed half-way. Must leave the guest running.
 	 * Bounded time. Safe to call twice.
@@ -81,7 +100,14 @@ struct colo_source {
 	unsigned int n_specs;
 	uint64_t device_block_size; /**< the source adds that block last, after all others */
 	int guardian;		    /**< handle of colo_guardian_start(), <= 0: none; qmp only */
-	struct colo_error error;    /**< valid when poll() says FAILED or GONE */
+	int keeper;		    /**< handle of colo_keeper_start(), <= 0: none; colo only */
+	struct colo_feed *feed;	    /**< of a source that feeds; valid from the first request on */
+	/**
+	 * A source that feeds: precopy is over, what comes next is a checkpoint (the first one has
+	 * precopy's device state). Set before the DONE of the last ROUND, false in one before.
+	 */
+	bool precopy_over;
+	struct colo_error error; /**< valid when poll() says FAILED or GONE */
 	/**
 	 * Time-stamp counter when the guest last stood still; cleared by the control core before it
 	 * requests PAUSE, set by the source just before it stops the guest. What the guest still
@@ -93,6 +119,7 @@ struct colo_source {
 
 extern const struct colo_source_ops colo_source_synthetic;
 extern const struct colo_source_ops colo_source_qmp;
+extern const struct colo_source_ops colo_source_colo;
 
 /** @return the source that @p spec ("NAME[,args]") names and its args, or NULL with @p err. */
 const struct colo_source_ops *colo_source_find(
