@@ -17,6 +17,7 @@ start_source(struct colo_primary_end *e, const struct colo_config *c, struct col
 	e->source.specs = c->block;
 	e->source.n_specs = c->n_blocks;
 	e->source.device_block_size = c->device_block_size;
+	e->source.feed = &e->send.feed;
 	e->source_started = true;
 	return e->source.ops->start(&e->source, args, err);
 }
@@ -47,6 +48,8 @@ make_channels(struct colo_primary_end *e, unsigned int n, struct colo_error *err
 		return colo_error_set(err, "no memory for lists of pieces");
 	colo_job_init(&e->job);
 	if (colo_rings_make(&rings, err) != 0)
+		return -1;
+	if (e->source.ops->feeds && colo_feed_init(&e->send.feed, n, err) != 0)
 		return -1;
 	for (unsigned int i = 0; i < n; i++) {
 		e->send.channel[i] = colo_sender_new(&e->send, i, err);
@@ -116,6 +119,7 @@ colo_primary_end_stop(struct colo_primary_end *e)
 	for (unsigned int i = 0; i < COLO_MAX_CHANNELS; i++)
 		colo_sender_free(e->send.channel[i]);
 	colo_rings_free(&e->send.lane, e->send.handover);
+	colo_feed_fini(&e->send.feed);
 	for (unsigned int i = 0; i < e->blocks.n; i++)
 		colo_port_unregister(
 			&e->port, e->blocks.block[i].guest.addr, e->blocks.block[i].guest.size);

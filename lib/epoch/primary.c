@@ -58,6 +58,7 @@ colo_primary_raise_phase(struct colo_primary *p, bool session, uint32_t epoch)
 
 	phase->session = session;
 	phase->epoch = epoch;
+	phase->fed = p->source->ops->feeds;
 	phase->zstd = p->config.zstd;
 	phase->zstd_level = p->config.zstd_level;
 	colo_gate_raise(&p->send->gate);
@@ -121,6 +122,7 @@ static const action_fn table[COLO_PRIMARY_N_STATES][COLO_PRIMARY_N_EVENTS] = {
 			[COLO_PRIMARY_EV_COLLECTED] = colo_primary_on_collected,
 			[COLO_PRIMARY_EV_LOST] = colo_primary_on_lost,
 			[COLO_PRIMARY_EV_HOLD] = colo_primary_on_hold,
+			[COLO_PRIMARY_EV_STALLED] = colo_primary_on_stalled,
 			[COLO_PRIMARY_EV_SOURCE_FAILED] = colo_primary_on_source_failed,
 			[COLO_PRIMARY_EV_SOURCE_GONE] = colo_primary_on_source_gone,
 		},
@@ -188,6 +190,7 @@ colo_primary_poll(struct colo_primary *p, uint64_t now_us)
 		colo_primary_poll_leaving(p);
 		return true;
 	}
+	colo_primary_poll_call(p);
 	worked = colo_primary_poll_lane(p);
 	worked |= colo_primary_poll_source(p);
 	worked |= colo_primary_poll_epoch(p);
@@ -203,7 +206,11 @@ colo_primary_start(struct colo_primary *p)
 {
 	if (table[p->state][COLO_PRIMARY_EV_START] == NULL)
 		colo_notify_text(p->notify, false, "start: a session is on already");
-	colo_primary_dispatch(p, COLO_PRIMARY_EV_START);
+	else if (p->source->ops->feeds && !p->source->ops->called(p->source))
+		colo_notify_text(p->notify, false,
+			"start: this guest begins by itself, send `migrate` to its QEMU");
+	else
+		colo_primary_dispatch(p, COLO_PRIMARY_EV_START);
 }
 
 void

@@ -7,6 +7,9 @@
  *     READY (due) -> COLLECTING -> SENDING -> ENDING -> OPENING
  *     lost, refused, too slow, told to stop:  LEAVING (the guest runs again) -> STOPPED or CLOSED
  *
+ * A source that feeds sends while it collects: the phase is raised in COLLECTING already, and
+ * SENDING only waits for the rest. Its guest calls and says when a checkpoint is due.
+ *
  * Precopy rounds and checkpoints take the same way; a round does not stop the guest. The guest is
  * stopped from COLLECTING on until its pages are staged (staged sources) or committed, and in no
  * case longer than `hold_ms`. Everything here runs on the control core and never blocks.
@@ -87,18 +90,20 @@ struct colo_primary {
 	uint32_t committed;
 	uint32_t rounds; /**< precopy rounds of this session */
 	uint64_t checkpoints, aborted, full_copies, sessions;
-	uint64_t round_pages; /**< of the last precopy round */
-	bool protected_once;  /**< a checkpoint was committed in this session */
-	bool guest_paused;    /**< by us: a RESUME is owed */
-	bool resuming;	      /**< RESUME is requested and not done */
-	bool collecting;      /**< collect job is posted */
-	bool collected;	      /**< ... and done */
-	bool opened;	      /**< BEGIN is answered */
-	bool report_waits;    /**< `report` is complete but for its flush_us */
+	uint64_t round_pages;	/**< of the last precopy round */
+	uint64_t precopy_pages; /**< of all rounds of this session */
+	bool protected_once;	/**< a checkpoint was committed in this session */
+	bool guest_paused;	/**< by us: a RESUME is owed */
+	bool resuming;		/**< RESUME is requested and not done */
+	bool collecting;	/**< collect job is posted */
+	bool collected;		/**< ... and done */
+	bool opened;		/**< BEGIN is answered */
+	bool report_waits;	/**< `report` is complete but for its flush_us */
 	bool checkpoint_wanted, verify_wanted, quit_wanted; /**< by the operator */
 	bool verify_now;     /**< the checkpoint just committed is to be verified */
 	bool verified_local; /**< VERIFYING: our digest is known and sent */
 	bool source_gone;
+	bool epochs_done; /**< as many checkpoints as config.epochs asks for */
 	bool mismatch;	  /**< some verification failed */
 	int leave_status; /**< exit status once LEAVING is over */
 	uint64_t now_us;

@@ -69,6 +69,7 @@ enum colo_primary_state colo_primary_on_failed_verify(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_stalled_verify(struct colo_primary *p);
 
 /* primary_events.c */
+void colo_primary_poll_call(struct colo_primary *p);
 bool colo_primary_poll_session(struct colo_primary *p);
 bool colo_primary_poll_lane(struct colo_primary *p);
 bool colo_primary_poll_source(struct colo_primary *p);

@@ -19,7 +19,9 @@ colo_primary_request_resume(struct colo_primary *p)
 	if (!p->guest_paused || p->resuming)
 		return;
 	p->resuming = true;
-	p->source->ops->request(p->source, COLO_SOURCE_RESUME);
+	p->source->ops->request(p->source, p->source->ops->feeds && p->state == COLO_PRIMARY_LEAVING
+						   ? COLO_SOURCE_RELEASE
+						   : COLO_SOURCE_RESUME);
 }
 
 /* From when on the guest stands still, by the source's own word. */
@@ -35,7 +37,10 @@ colo_primary_note_paused(struct colo_primary *p)
 	p->hold_until_us = p->pause_us + p->config.hold_ms * 1000ull;
 }
 
-/* The next epoch's kind: rounds until few enough pages are left, or often enough tried. */
+/*
+ * The next epoch's kind: rounds until few enough pages are left, or often enough tried; a source
+ * that feeds knows by itself.
+ */
 static uint8_t
 next_kind(const struct colo_primary *p)
 {
@@ -43,6 +48,8 @@ next_kind(const struct colo_primary *p)
 		return COLO_EPOCH_CHECKPOINT;
 	if (p->rounds == 0)
 		return COLO_EPOCH_PRECOPY;
+	if (p->source->ops->feeds)
+		return p->source->precopy_over ? COLO_EPOCH_CHECKPOINT : COLO_EPOCH_PRECOPY;
 	if (p->round_pages > p->config.precopy_threshold && p->rounds < p->config.precopy_rounds)
 		return COLO_EPOCH_PRECOPY;
 	return COLO_EPOCH_CHECKPOINT;
@@ -75,6 +82,7 @@ colo_primary_next_or_last(struct colo_primary *p)
 	if (p->config.epochs == 0 || p->checkpoints < p->config.epochs)
 		return COLO_PRIMARY_READY;
 	colo_session_bye(p->session);
+	p->epochs_done = true;
 	return colo_primary_leave(p, p->mismatch ? COLO_EXIT_VERIFY : COLO_EXIT_OK);
 }
 
@@ -85,6 +93,26 @@ colo_primary_on_opened(struct colo_primary *p)
 	if (p->verify_now)
 		return colo_primary_start_verify(p);
 	return colo_primary_next_or_last(p);
+}
+
+static void
+begin_sending(struct colo_primary *p)
+{
+	memset(&p->report, 0, sizeof(p->report));
+	p->report.epoch = p->epoch;
+	p->report.kind = p->kind;
+	p->send_us = colo_now_us();
+	colo_primary_raise_phase(p, true, p->epoch);
+}
+
+/* Pages are sent as they are fed, and so the phase comes first. */
+static void
+begin_feeding(struct colo_primary *p)
+{
+	p->to_send = 0;
+	for (unsigned int i = 0; i < p->blocks->n; i++)
+		p->to_send += p->blocks->block[i].n_pages;
+	begin_sending(p);
 }
 
 enum colo_primary_state
@@ -101,6 +129,8 @@ colo_primary_on_due(struct colo_primary *p)
 		atomic_store_explicit(&p->source->paused_tsc, 0, memory_order_relaxed);
 		p->due_us = p->now_us + p->config.interval_ms * 1000ull;
 	}
+	if (p->source->ops->feeds)
+		begin_feeding(p);
 	p->source->ops->request(p->source, checkpoint ? COLO_SOURCE_PAUSE : COLO_SOURCE_ROUND);
 	return COLO_PRIMARY_COLLECTING;
 }
@@ -127,14 +157,17 @@ enum colo_primary_state
 colo_primary_on_collected(struct colo_primary *p)
 {
 	colo_primary_note_paused(p);
+	if (p->source->ops->feeds) {
+		/* what it waited for the guest to stop is no part of the transfer */
+		if (p->kind == COLO_EPOCH_CHECKPOINT)
+			p->send_us = p->pause_us;
+		colo_feed_close(&p->send->feed, p->epoch);
+		return COLO_PRIMARY_SENDING;
+	}
 	fill_outbox(p);
-	memset(&p->report, 0, sizeof(p->report));
-	p->report.epoch = p->epoch;
-	p->report.kind = p->kind;
 	if (p->source->ops->staged)
 		colo_primary_request_resume(p);
-	p->send_us = colo_now_us();
-	colo_primary_raise_phase(p, true, p->epoch);
+	begin_sending(p);
 	return COLO_PRIMARY_SENDING;
 }
 
@@ -193,7 +226,7 @@ note_committed(struct colo_primary *p)
 		return;
 	p->hold_until_us = 0;
 	/* what a comparison costs is not part of the pause */
-	if (p->verify_now)
+	if (p->verify_now && !p->source->ops->copies)
 		p->report.pause_us = p->now_us - p->pause_us;
 	else
 		colo_primary_request_resume(p);
@@ -209,6 +242,7 @@ colo_primary_on_ended(struct colo_primary *p)
 	if (p->kind == COLO_EPOCH_PRECOPY) {
 		p->rounds++;
 		p->round_pages = p->report.pages;
+		p->precopy_pages += p->report.pages;
 		p->notify->progress(p->notify->context, p->report.pages, p->report.pages);
 	} else {
 		note_committed(p);

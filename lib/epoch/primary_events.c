@@ -8,6 +8,15 @@
 #define LEAVE_LIMIT_US	    10000000u /* a source that takes longer has failed to resume */
 #define VERIFY_BYTES_PER_US 250u      /* both ends' slowest, one core shared with others */
 
+/* A guest that waits to be protected starts the session. */
+void
+colo_primary_poll_call(struct colo_primary *p)
+{
+	if (p->state == COLO_PRIMARY_STOPPED && p->source->ops->feeds && !p->quit_wanted &&
+		p->source->ops->called(p->source))
+		colo_primary_dispatch(p, COLO_PRIMARY_EV_START);
+}
+
 bool
 colo_primary_poll_session(struct colo_primary *p)
 {
@@ -105,12 +114,16 @@ is_quiet(const struct colo_primary *p)
 static void
 note_acked(struct colo_primary *p)
 {
-	uint64_t acked = 0;
+	uint64_t acked = 0, sent = 0;
 
-	for (unsigned int c = 0; c < p->send->n_channels; c++)
-		acked += atomic_load_explicit(
-			&p->send->channel[c]->progress.acked, memory_order_relaxed);
-	if (acked != p->acked)
+	for (unsigned int c = 0; c < p->send->n_channels; c++) {
+		struct colo_send_progress *from = &p->send->channel[c]->progress;
+
+		acked += atomic_load_explicit(&from->acked, memory_order_relaxed);
+		sent += atomic_load_explicit(&from->sent, memory_order_relaxed);
+	}
+	/* while a source feeds, nothing outstanding means that there was nothing to send */
+	if (acked != p->acked || (p->state == COLO_PRIMARY_COLLECTING && acked == sent))
 		p->acked_us = p->now_us;
 	p->acked = acked;
 }
@@ -119,7 +132,7 @@ note_acked(struct colo_primary *p)
 static void
 show_progress(struct colo_primary *p)
 {
-	uint64_t pages = 0;
+	uint64_t pages = p->precopy_pages;
 
 	if (p->kind != COLO_EPOCH_PRECOPY || p->now_us < p->progress_us + PROGRESS_EVERY_US)
 		return;
@@ -199,6 +212,11 @@ is_due(const struct colo_primary *p)
 {
 	if (p->guest_paused || p->resuming)
 		return false;
+	/* the first checkpoint is precopy's end */
+	if (p->source->ops->feeds && p->kind == COLO_EPOCH_CHECKPOINT && p->checkpoints > 0)
+		return p->source->ops->due(p->source);
+	if (p->source->ops->feeds)
+		return true;
 	return p->kind == COLO_EPOCH_PRECOPY || p->checkpoint_wanted || p->now_us >= p->due_us;
 }
 
@@ -219,6 +237,10 @@ colo_primary_poll_epoch(struct colo_primary *p)
 	case COLO_PRIMARY_READY:
 		if (is_due(p))
 			colo_primary_dispatch(p, COLO_PRIMARY_EV_DUE);
+		break;
+	case COLO_PRIMARY_COLLECTING:
+		if (p->source->ops->feeds)
+			show_progress(p);
 		break;
 	case COLO_PRIMARY_SENDING:
 		show_progress(p);

@@ -20,6 +20,10 @@ colo_primary_leave(struct colo_primary *p, int status)
 	p->hold_until_us = 0;
 	if (p->state >= COLO_PRIMARY_COLLECTING && p->state <= COLO_PRIMARY_ENDING)
 		p->aborted++;
+	if (p->source->ops->feeds) { /* a RELEASE is owed, whatever is under way */
+		p->guest_paused = true;
+		p->resuming = false;
+	}
 	colo_primary_raise_phase(p, false, 0);
 	return COLO_PRIMARY_LEAVING;
 }
@@ -114,6 +118,10 @@ begin_session(struct colo_primary *p, uint32_t first_credit)
 	p->protected_once = false;
 	p->verify_now = false;
 	p->due_us = 0;
+	p->precopy_pages = 0;
+	p->epochs_done = false;
+	if (p->source->ops->feeds)
+		colo_feed_reset(&p->send->feed);
 	p->sessions++;
 	p->full_copies++;
 }
@@ -144,7 +152,7 @@ colo_primary_on_accepted(struct colo_primary *p)
 		return leave_unusable(p);
 	colo_session_set_timeout(p->session, p->config.peer_timeout_ms);
 	begin_session(p, accept->window);
-	if (p->sessions > 1)
+	if (p->sessions > 1 && !p->source->ops->feeds)
 		mark_all(p);
 	colo_notify_text(p->notify, false, "secondary connected: full copy begins");
 	return colo_primary_open_next(p);
@@ -229,7 +237,9 @@ colo_primary_on_left(struct colo_primary *p)
 {
 	p->resuming = false;
 	p->guest_paused = false;
-	if (p->config.stay && !p->quit_wanted && !p->source_gone)
+	/* a guest that calls may call again */
+	if ((p->config.stay || (p->source->ops->feeds && !p->epochs_done)) && !p->quit_wanted &&
+		!p->source_gone)
 		return COLO_PRIMARY_STOPPED;
 	p->notify->end(p->notify->context, p->leave_status);
 	return COLO_PRIMARY_CLOSED;

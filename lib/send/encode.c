@@ -193,10 +193,19 @@ colo_encode(struct colo_sender *s, uint64_t slot, struct colo_item *items, unsig
 	return true;
 }
 
+static bool
+ascends(const struct colo_item *before, const struct colo_item *item)
+{
+	const struct colo_slot_record *a = &before->record, *b = &item->record;
+
+	return b->block > a->block || (b->block == a->block && b->page >= a->page);
+}
+
 /*
  * Items for one packet, into s->packet. One that does not fit waits in s->item for the next; if it
- * is compressed, its bytes move to the start of zstd_out. Records ascend as parse demands, since a
- * channel claims pieces, and takes pages of a piece, in ascending order.
+ * is compressed, its bytes move to the start of zstd_out. Records ascend as parse demands: a
+ * channel claims pieces, and takes pages of a piece, in ascending order; what is fed may come in
+ * any order, and a page that does not ascend begins the next packet.
  */
 static unsigned int
 fill_packet(struct colo_sender *s)
@@ -214,7 +223,8 @@ fill_packet(struct colo_sender *s)
 		if (!s->has_item && !colo_pick(s, &s->item))
 			break;
 		s->has_item = true;
-		if (colo_record_room(s->item.length) > room)
+		if (colo_record_room(s->item.length) > room ||
+			(s->fed_on && n > 0 && !ascends(&s->packet[n - 1], &s->item)))
 			break;
 		room -= colo_record_room(s->item.length);
 		s->packet[n++] = s->item;
@@ -227,6 +237,9 @@ void
 colo_encode_new(struct colo_sender *s)
 {
 	while (!s->sent_all && s->n_tx < COLO_BURST) {
+		/* before the ring is looked at: what was fed until then is in it */
+		bool closed = !s->fed_on || colo_feed_is_closed(&s->end->feed, s->epoch);
+
 		if (!colo_send_window_has_credit(&s->window)) {
 			s->counters.n[COLO_tx_no_credit]++;
 			return;
@@ -234,7 +247,7 @@ colo_encode_new(struct colo_sender *s)
 		if (s->n_packet == 0)
 			s->n_packet = fill_packet(s);
 		if (s->n_packet == 0) {
-			s->sent_all = true;
+			s->sent_all = closed;
 			return;
 		}
 		if (!colo_encode(s, s->window.next_slot, s->packet, s->n_packet, true, 0))

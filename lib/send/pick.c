@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The next pages to send: claimed pieces of `todo`, tested for zero, compressed where asked. */
+/* The next pages to send, claimed or fed; tested for zero, compressed where asked. */
 #include "page.h"
 #include "send.h"
 
@@ -12,6 +12,7 @@ colo_pick_reset(struct colo_sender *s)
 	s->cursor.words = NULL;
 	s->cursor.bits = 0;
 	s->cursor.all_claimed = false;
+	s->fed.n = s->fed.at = 0;
 	s->has_page = false;
 	s->has_item = false;
 	s->n_packet = 0;
@@ -66,22 +67,44 @@ take_page(struct colo_sender *s)
 	}
 }
 
+/* The next page that the source has fed to this channel, if there is one now. */
+static bool
+take_fed(struct colo_sender *s)
+{
+	const struct colo_feed_page *p;
+
+	if (s->fed.at == s->fed.n) {
+		s->fed.at = 0;
+		s->fed.n = colo_feed_take(&s->end->feed, s->id, s->fed.page, COLO_FED_BURST);
+		if (s->fed.n == 0)
+			return false;
+	}
+	p = &s->fed.page[s->fed.at++];
+	s->page_block = p->block;
+	s->page = p->page;
+	s->page_is_zero = p->zero != 0;
+	return true;
+}
+
 static const uint8_t *
 page_bytes(const struct colo_sender *s, uint32_t block, uint32_t page)
 {
 	return colo_page_addr(&s->end->blocks->block[block].guest, page);
 }
 
-/* The page after this one in `todo`, if it is already taken: its first lines are asked for now. */
+/* The page after this one, if it is already taken: its first lines are asked for now. */
 static void
 prefetch_next(const struct colo_sender *s)
 {
 	const struct colo_cursor *c = &s->cursor;
 	const uint8_t *next;
 
-	if (c->bits == 0)
+	if (c->bits != 0)
+		next = page_bytes(s, c->block, c->base + __builtin_ctzll(c->bits));
+	else if (s->fed.at < s->fed.n && !s->fed.page[s->fed.at].zero)
+		next = page_bytes(s, s->fed.page[s->fed.at].block, s->fed.page[s->fed.at].page);
+	else
 		return;
-	next = page_bytes(s, c->block, c->base + __builtin_ctzll(c->bits));
 	for (unsigned int line = 0; line < 8; line++)
 		__builtin_prefetch(next + 64 * line);
 }
@@ -91,12 +114,14 @@ next_page(struct colo_sender *s)
 {
 	if (s->has_page)
 		return true;
-	if (!take_page(s))
+	s->page_is_zero = false;
+	if (s->fed_on ? !take_fed(s) : !take_page(s))
 		return false;
 	prefetch_next(s);
 	s->has_page = true;
 	s->next_part = 0;
-	s->page_is_zero = colo_page.is_zero(page_bytes(s, s->page_block, s->page));
+	if (!s->page_is_zero)
+		s->page_is_zero = colo_page.is_zero(page_bytes(s, s->page_block, s->page));
 	return true;
 }
 

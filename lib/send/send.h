@@ -5,7 +5,8 @@
  *
  *     acks.c     frames that come in: feedback into the window, control frames to the control core
  *     resend.c   slots declared lost go first
- *     pick.c     the next pages to send: claimed pieces of `todo`, zero test, compression
+ *     pick.c     the next pages to send: claimed pieces of `todo`, or what a source feeds; zero
+ *                test, compression
  *     encode.c   one packet: headers, records, payload (from where it lies, or copied)
  *     (seal.c)   frames are sealed here once there are keys
  *     transmit.c to the driver; what it does not take waits
@@ -20,6 +21,7 @@
 
 #include "block.h"
 #include "counters.h"
+#include "feed.h"
 #include "frame.h"
 #include "gate.h"
 #include "job.h"
@@ -46,6 +48,7 @@ struct colo_send_phase {
 	uint32_t ip_udp_len;
 	uint32_t first_credit;
 	uint32_t epoch; /**< to be sent, 0: none */
+	bool fed;	/**< its pages come through the feed, not from the outbox */
 	bool zstd;
 	int zstd_level;
 };
@@ -59,6 +62,7 @@ struct colo_send_end {
 	struct colo_lane_rings lane;
 	unsigned int n_channels;
 	struct colo_outbox outbox;
+	struct colo_feed feed; /**< of a source that feeds */
 	struct rte_ring
 		*handover[COLO_MAX_CHANNELS]; /**< frames of channel c that came elsewhere */
 	struct colo_sender *channel[COLO_MAX_CHANNELS];
@@ -74,6 +78,7 @@ struct colo_send_progress {
 	_Atomic uint64_t digest;
 	_Atomic uint64_t wire_bytes;
 	_Atomic uint64_t resent;
+	_Atomic uint64_t sent;	/**< slots sent so far; equal to acked: none is outstanding */
 	_Atomic uint64_t acked; /**< slots acknowledged in order */
 } __attribute__((aligned(64)));
 
@@ -96,6 +101,14 @@ struct colo_cursor {
 	bool all_claimed;    /**< nothing left to claim in this epoch */
 };
 
+#define COLO_FED_BURST 32u /**< pages taken from the feed at once */
+
+/** Pages taken from the feed. */
+struct colo_fed {
+	uint16_t n, at; /**< page[at] .. page[n - 1] are not handed out yet */
+	struct colo_feed_page page[COLO_FED_BURST];
+};
+
 /** One sending channel. Owner of everything not said otherwise: its poll core. */
 struct colo_sender {
 	/* read-only after start */
@@ -105,6 +118,7 @@ struct colo_sender {
 	/* adopted at the gate */
 	bool session;
 	uint32_t epoch;
+	bool fed_on;
 	bool zstd_on;
 	int zstd_level;
 	uint32_t part_size;
@@ -113,6 +127,7 @@ struct colo_sender {
 	struct colo_frame_template template;
 	/* pick */
 	struct colo_cursor cursor;
+	struct colo_fed fed;
 	bool has_page; /**< a page was taken that did not fit the run before it */
 	uint32_t page_block, page;
 	bool page_is_zero;

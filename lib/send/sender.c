@@ -79,6 +79,7 @@ adopt_epoch(struct colo_sender *s, const struct colo_send_phase *phase)
 	atomic_store_explicit(&s->progress.epoch_sent, 0, memory_order_relaxed);
 	colo_send_window_all_acked(&s->window, colo_now_us());
 	s->epoch = phase->epoch;
+	s->fed_on = phase->fed;
 	s->zstd_on = phase->zstd;
 	if (phase->zstd && phase->zstd_level != s->zstd_level) {
 		s->zstd_level = phase->zstd_level;
@@ -135,6 +136,7 @@ publish(struct colo_sender *s)
 	atomic_store_explicit(&to->wire_bytes, s->wire_bytes, memory_order_relaxed);
 	atomic_store_explicit(&to->resent, s->resent, memory_order_relaxed);
 	atomic_store_explicit(&to->pages, s->pages, memory_order_relaxed);
+	atomic_store_explicit(&to->sent, s->window.next_slot, memory_order_relaxed);
 	atomic_store_explicit(&to->acked, s->window.cum, memory_order_relaxed);
 	if (!ends)
 		return;
