@@ -47,7 +47,7 @@ struct colo_app {
 };
 
 /* Set by signal handlers, read by the main loop. */
-static volatile sig_atomic_t quit_signal, failover_signal;
+static volatile sig_atomic_t quit_signal, user_signal;
 
 static void
 on_quit_signal(int number)
@@ -56,20 +56,20 @@ on_quit_signal(int number)
 }
 
 static void
-on_failover_signal(int number)
+on_user_signal(int number)
 {
-	failover_signal = number;
+	user_signal = number;
 }
 
 static void
 catch_signals(void)
 {
 	struct sigaction quit = {.sa_handler = on_quit_signal};
-	struct sigaction failover = {.sa_handler = on_failover_signal};
+	struct sigaction user = {.sa_handler = on_user_signal};
 
 	sigaction(SIGINT, &quit, NULL);
 	sigaction(SIGTERM, &quit, NULL);
-	sigaction(SIGUSR1, &failover, NULL);
+	sigaction(SIGUSR1, &user, NULL);
 	signal(SIGPIPE, SIG_IGN);
 }
 
@@ -263,9 +263,10 @@ take_signals(struct colo_app *app)
 		quit_signal = 0;
 		post(app, COLO_REQUEST_QUIT);
 	}
-	if (failover_signal != 0) {
-		failover_signal = 0;
-		post(app, COLO_REQUEST_FAILOVER);
+	/* a cluster manager's word: a secondary takes over, a primary lets its guest go on alone */
+	if (user_signal != 0) {
+		user_signal = 0;
+		post(app, app->secondary_on ? COLO_REQUEST_FAILOVER : COLO_REQUEST_STOP);
 	}
 }
 

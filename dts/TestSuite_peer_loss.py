@@ -319,3 +319,16 @@ def test_guest_dies(start_run):
     holds = int(secondary.wait_for(f"{HOLDS}; waiting to be told", 5).group(1))
     assert holds >= last_epoch(primary)
     assert secondary.stop() == 0, secondary.output()
+
+
+def test_signal_ends_protection(start_run):
+    """Step: SIGUSR1 to the primary. Verify: it ends in order, the secondary keeps the checkpoint."""
+    two = Two(start_run(HUGE_MIB))
+    secondary = two.secondary()
+    primary = two.primary("--interval", 20)
+    primary.wait_for(r"PROTECTED")
+    primary.signal(signal.SIGUSR1)
+    assert primary.wait(10) == 0, primary.output()
+    assert "session ended in order; the guest runs unprotected" in primary.output()
+    secondary.wait_for(r"primary ended the session in order")
+    assert secondary.alive()
