@@ -84,6 +84,23 @@ def guest_image():
     return vmlinuz, initrd
 
 
+def tiny_guest():
+    """The guest that needs no kernel, guest/tiny.c. @return the image for -kernel."""
+    source = env.ROOT / "scripts" / "guest" / "tiny.c"
+    script = source.with_suffix(".ld")
+    digest = hashlib.sha256(source.read_bytes() + script.read_bytes()).hexdigest()[:16]
+    image = env.CACHE / f"tiny-{digest}.bin"
+    with env.lock(env.CACHE / "lock"):
+        if not image.exists():
+            packed = image.with_suffix(f".{os.getpid()}")
+            env.run(["gcc", "-m64", "-O2", "-ffreestanding", "-fno-pic", "-fno-stack-protector",
+                     "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-mno-red-zone",
+                     "-mgeneral-regs-only", "-nostdlib", "-static", f"-Wl,-T,{script}",
+                     "-Wl,--build-id=none", "-Wl,--oformat,binary", "-o", packed, source])
+            os.rename(packed, image)
+    return image
+
+
 # The guest that owns an emulated NIC: DPDK's igb driver, the libraries of the program, no disk.
 
 PMD_FOLDER = "dpdk/pmds-*"

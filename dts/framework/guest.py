@@ -15,7 +15,7 @@ class Guest(Process):
     """QEMU with the counting guest. Two QMP sockets: `qmp` for dpdk-colo, `watch()` for us."""
 
     def __init__(self, run, name, ram, standby=False, binary="qemu-system-x86_64", mib=256,
-                 options=""):
+                 options="", arguments=(), environment=None):
         self.ram = ram
         self.mib = mib
         self.qmp = run.dir / f"{name}.qmp"
@@ -23,18 +23,25 @@ class Guest(Process):
         self.serial = run.dir / f"{name}.serial"
         self.serial.touch()
         self._watch = None
-        kernel, initrd = images.guest_image()
-        command = [binary, "-accel", "tcg", "-m", str(mib), "-nodefaults", "-display", "none",
-                   "-machine", "pc,memory-backend=pc.ram",
-                   "-object", f"memory-backend-file,id=pc.ram,size={mib}M,mem-path={ram},share=on",
-                   "-kernel", kernel, "-initrd", initrd,
-                   "-append", f"{images.GUEST_CMDLINE} {options}".strip(),
-                   "-serial", f"file:{self.serial}",
+        command = [binary, "-accel", "tcg", "-nodefaults", "-display", "none", *self._memory(),
+                   *self._software(options), *self._console(),
                    "-qmp", f"unix:{self.qmp},server=on,wait=off",
-                   "-qmp", f"unix:{self.own_qmp},server=on,wait=off"]
+                   "-qmp", f"unix:{self.own_qmp},server=on,wait=off", *arguments]
         if standby:
             command += ["-incoming", "defer"]
-        super().__init__(name, command, run.dir / f"{name}.log")
+        super().__init__(name, command, run.dir / f"{name}.log", env=environment)
+
+    def _memory(self):
+        return ["-m", str(self.mib), "-machine", f"pc,memory-backend={BLOCK}", "-object",
+                f"memory-backend-file,id={BLOCK},size={self.mib}M,mem-path={self.ram},share=on"]
+
+    def _software(self, options):
+        kernel, initrd = images.guest_image()
+        return ["-kernel", kernel, "-initrd", initrd,
+                "-append", f"{images.GUEST_CMDLINE} {options}".strip()]
+
+    def _console(self):
+        return ["-serial", f"file:{self.serial}"]
 
     def block(self):
         """What --block says of its memory, at the primary."""

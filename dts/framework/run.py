@@ -58,8 +58,8 @@ class Run:
             command = namespace.command(*command)
         return self.start(name, command)
 
-    def guest(self, name, ram, **kwargs):
-        guest = Guest(self, name, ram, **kwargs)
+    def guest(self, name, ram, kind=Guest, **kwargs):
+        guest = kind(self, name, ram, **kwargs)
         self.keep(guest.kill)
         return guest
 
