@@ -3,7 +3,9 @@
  * The only program of the test guest, its /init: counts, rewrites pages of its own data, checks
  * them, and says so on the console, once a turn: "COUNTER n CHECKSUM ok" (or BAD).
  *
- * Kernel command line: colo.data=PAGES colo.dirty=PAGES (rewritten a turn) colo.hz=TURNS a second.
+ * Kernel command line: colo.data=PAGES colo.dirty=PAGES (rewritten a turn) colo.check=PAGES (added
+ * up a turn; all, if not given) colo.hz=TURNS a second, by the guest's clock: it stands still while
+ * the guest does, so that a long pause does not change the rate.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -17,11 +19,15 @@
 
 #define PAGE_SIZE  4096u
 #define PAGE_WORDS (PAGE_SIZE / sizeof(uint64_t))
+#define STRIDE	   7919ul /* pages; a prime */
+#define SECOND	   1000000000l
 
 struct guest_data {
 	uint64_t *words;    /* [n_pages * PAGE_WORDS] */
 	uint64_t *page_sum; /* [n_pages] what each page must add up to */
 	unsigned long n_pages;
+	unsigned long rewritten; /* page */
+	unsigned long checked;	 /* page */
 	uint64_t seed;
 };
 
@@ -67,13 +73,29 @@ rewrite_page(struct guest_data *d, unsigned long n)
 	d->page_sum[n] = page_checksum(page);
 }
 
-static int
-data_is_right(const struct guest_data *d)
+/*
+ * The next pages: each as often as any other, none twice before all were, neighbours far apart.
+ */
+static void
+rewrite_pages(struct guest_data *d, unsigned long n)
 {
-	for (unsigned long n = 0; n < d->n_pages; n++)
-		if (page_checksum(d->words + n * PAGE_WORDS) != d->page_sum[n])
-			return 0;
-	return 1;
+	while (n-- > 0) {
+		d->rewritten = (d->rewritten + STRIDE) % d->n_pages;
+		rewrite_page(d, d->rewritten);
+	}
+}
+
+static int
+data_is_right(struct guest_data *d, unsigned long n)
+{
+	int right = 1;
+
+	while (n-- > 0) {
+		d->checked = (d->checked + 1) % d->n_pages;
+		if (page_checksum(d->words + d->checked * PAGE_WORDS) != d->page_sum[d->checked])
+			right = 0;
+	}
+	return right;
 }
 
 static int
@@ -108,28 +130,47 @@ read_cmdline(char *text, size_t size)
 	fclose(f);
 }
 
+/* Sleep until a turn after the last one; a guest that cannot keep up begins at once, and anew. */
+static void
+sleep_until_next(struct timespec *next, long turn_ns)
+{
+	struct timespec now;
+
+	next->tv_nsec += turn_ns;
+	next->tv_sec += next->tv_nsec / SECOND;
+	next->tv_nsec %= SECOND;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec > next->tv_sec ||
+		(now.tv_sec == next->tv_sec && now.tv_nsec > next->tv_nsec))
+		*next = now;
+	else
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, next, NULL);
+}
+
 int
 main(void)
 {
 	char cmdline[4096];
-	struct guest_data data;
-	struct timespec turn;
-	unsigned long dirty, hz;
+	struct guest_data data = {0};
+	struct timespec next;
+	unsigned long dirty, check, n_pages;
+	long turn_ns;
 
 	read_cmdline(cmdline, sizeof(cmdline));
+	n_pages = option(cmdline, "colo.data=", 1024, 1ul << 20);
 	dirty = option(cmdline, "colo.dirty=", 64, 1ul << 20);
-	hz = option(cmdline, "colo.hz=", 20, 1000);
-	if (data_init(&data, option(cmdline, "colo.data=", 1024, 1ul << 20)) != 0) {
+	check = option(cmdline, "colo.check=", n_pages, n_pages);
+	turn_ns = SECOND / (long)option(cmdline, "colo.hz=", 20, 1000);
+	if (data_init(&data, n_pages) != 0) {
 		printf("GUEST has not enough memory for its data\n");
 		pause();
 	}
-	turn.tv_sec = hz == 1;
-	turn.tv_nsec = hz == 1 ? 0 : 1000000000l / (long)hz;
+	clock_gettime(CLOCK_MONOTONIC, &next);
 	for (unsigned long count = 1;; count++) {
-		for (unsigned long i = 0; i < dirty; i++)
-			rewrite_page(&data, next_random(&data.seed) % data.n_pages);
-		printf("COUNTER %lu CHECKSUM %s\n", count, data_is_right(&data) ? "ok" : "BAD");
+		rewrite_pages(&data, dirty);
+		printf("COUNTER %lu CHECKSUM %s\n", count,
+			data_is_right(&data, check) ? "ok" : "BAD");
 		fflush(stdout);
-		nanosleep(&turn, NULL);
+		sleep_until_next(&next, turn_ns);
 	}
 }
