@@ -16,7 +16,7 @@
 #define COLO_PIECE_WORDS 8u /**< 64-bit words of dirty bitmap of a piece: one cache line */
 
 #define COLO_MAX_CHANNELS   16u /**< as QEMU's multifd has; net_ring has 16 queues as well */
-#define COLO_MAX_BLOCKS	    16u /**< with the device state's */
+#define COLO_MAX_BLOCKS	    32u /**< with the device state's */
 #define COLO_BLOCK_NAME_MAX 63u /**< bytes, without NUL */
 #define COLO_MAX_BLOCK_SIZE                                                  \
 	(1ull << 42) /**< 4 TiB: page numbers fit 32 bits with room to spare \

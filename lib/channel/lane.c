@@ -131,10 +131,11 @@ static bool
 request_legal(const struct colo_control_request *r, uint16_t length)
 {
 	uint32_t n = r->op == COLO_CONTROL_BEGIN ? 0 : r->n;
+	uint32_t most = r->op == COLO_CONTROL_VERIFY ? COLO_MAX_BLOCKS : COLO_MAX_CHANNELS;
 
 	if (length < sizeof(*r) || r->is_reply != 0 || rte_be_to_cpu_32(r->sequence) == 0)
 		return false;
-	if (r->op < COLO_CONTROL_BEGIN || r->op > COLO_CONTROL_VERIFY || n > COLO_MAX_CHANNELS)
+	if (r->op < COLO_CONTROL_BEGIN || r->op > COLO_CONTROL_VERIFY || n > most)
 		return false;
 	return length == sizeof(*r) + n * sizeof(r->end[0]);
 }

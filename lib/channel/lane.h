@@ -18,8 +18,6 @@
 #include "window.h"
 
 #define COLO_LANE_RING 256u /**< frames; more are dropped and counted, and asked for again */
-#define COLO_LANE_MAX \
-	(sizeof(struct colo_control_request) + COLO_MAX_CHANNELS * sizeof(struct colo_channel_end))
 
 /** Between the control core and the poll cores of one end. Made at start. */
 struct colo_lane_rings {
@@ -40,7 +38,7 @@ struct colo_lane {
 	uint32_t tries;
 	uint32_t srtt_us, rttvar_us;
 	uint64_t resent; /**< counted */
-	uint8_t request[COLO_LANE_MAX];
+	uint8_t request[COLO_CONTROL_REQUEST_MAX];
 };
 
 void colo_lane_init(struct colo_lane *l, struct colo_lane_rings *rings, struct rte_mempool *pool,

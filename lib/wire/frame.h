@@ -16,9 +16,11 @@
 #include "session.h"
 #include "wire.h"
 
-/** Everything the CRC of a header covers fits this: feedback with all its words is the longest. */
-#define COLO_FRAME_HEAD_MAX \
-	(sizeof(struct colo_header) + sizeof(struct colo_feedback) + COLO_FEEDBACK_WORDS * 8)
+/** Everything the CRC of a header covers fits this: VERIFY of all blocks is the longest. */
+#define COLO_FRAME_HEAD_MAX (sizeof(struct colo_header) + COLO_CONTROL_REQUEST_MAX)
+static_assert(COLO_FRAME_HEAD_MAX >= sizeof(struct colo_header) + sizeof(struct colo_feedback) +
+					     COLO_FEEDBACK_WORDS * 8,
+	"feedback");
 static_assert(COLO_FRAME_HEAD_MAX >=
 		      sizeof(struct colo_header) + COLO_MAX_RECORDS * sizeof(struct colo_record),
 	"record table");

@@ -121,6 +121,13 @@ struct colo_control_request {
 } __attribute__((packed));
 static_assert(sizeof(struct colo_control_request) == 8, "request");
 
+/** Entries of `end` at most: END has one per channel, VERIFY one per block. */
+#define COLO_CONTROL_ENDS_MAX \
+	(COLO_MAX_BLOCKS > COLO_MAX_CHANNELS ? COLO_MAX_BLOCKS : COLO_MAX_CHANNELS)
+#define COLO_CONTROL_REQUEST_MAX               \
+	(sizeof(struct colo_control_request) + \
+		COLO_CONTROL_ENDS_MAX * sizeof(struct colo_channel_end))
+
 struct colo_control_reply {
 	rte_be32_t sequence; /**< of the request */
 	uint8_t op;
@@ -147,6 +154,11 @@ static_assert(sizeof(struct colo_control_reply) == 32, "reply");
 #define COLO_HEADERS_MAX                                                   \
 	(COLO_ETHER_LEN + COLO_IPV6_UDP_LEN + sizeof(struct colo_header) + \
 		COLO_MAX_RECORDS * sizeof(struct colo_record))
+static_assert(COLO_IPV6_UDP_LEN + sizeof(struct colo_header) + COLO_CONTROL_REQUEST_MAX +
+			      COLO_SEAL_TAG_LEN <=
+		      COLO_MTU_MIN,
+	"a request of the control lane is one frame at any MTU");
+static_assert(COLO_MAX_BLOCKS <= 256, "a block's number is one byte of a record");
 
 /**
  * Size of the parts of a raw page for an MTU; 4096 where a whole page fits a packet.

@@ -183,7 +183,7 @@ test_too_many(void)
 		CU_ASSERT_EQUAL(
 			colo_blocks_add_primary(&b, &s, &err), i < COLO_MAX_BLOCKS ? 0 : -1);
 	}
-	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "at most 16"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "at most 32"));
 	CU_ASSERT_EQUAL(b.n, COLO_MAX_BLOCKS);
 	colo_blocks_free(&b, false);
 }

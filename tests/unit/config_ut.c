@@ -11,7 +11,7 @@
 
 #include "ut.h"
 
-#define MAX_ARGS 64
+#define MAX_ARGS 128
 
 static struct colo_config config;
 static struct colo_error error;
@@ -261,7 +261,7 @@ test_too_many_blocks(void)
 	accepted(SECONDARY, line);
 	CU_ASSERT_EQUAL(config.n_blocks, COLO_MAX_BLOCKS - 1);
 	strcat(line, "--block last,size=4K");
-	refused(SECONDARY, line, "at most 15 blocks");
+	refused(SECONDARY, line, "at most 31 blocks");
 }
 
 static void

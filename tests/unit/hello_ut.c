@@ -110,7 +110,7 @@ largest_hello_fits(void)
 	in.address.ip_version = 6;
 	in.n_blocks = COLO_MAX_BLOCKS;
 	for (unsigned int i = 0; i < COLO_MAX_BLOCKS; i++) {
-		memset(in.block[i].name, 'a' + (int)i, COLO_BLOCK_NAME_MAX);
+		memset(in.block[i].name, 'A' + (int)i, COLO_BLOCK_NAME_MAX);
 		in.block[i].name[COLO_BLOCK_NAME_MAX] = '\0';
 		in.block[i].size = COLO_MAX_BLOCK_SIZE;
 	}

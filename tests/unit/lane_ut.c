@@ -8,7 +8,7 @@
 
 struct request {
 	struct colo_control_request head;
-	struct colo_channel_end end[COLO_MAX_CHANNELS + 1];
+	struct colo_channel_end end[COLO_CONTROL_ENDS_MAX + 1];
 } __attribute__((packed));
 
 static struct {
@@ -277,6 +277,8 @@ test_bad_requests(void)
 		check_request(COLO_CONTROL_VERIFY, 1, head + one - 1 + d, d == 1);
 		check_request(COLO_CONTROL_END, COLO_MAX_CHANNELS - 1 + d,
 			head + (COLO_MAX_CHANNELS - 1 + d) * one, d < 2);
+		check_request(COLO_CONTROL_VERIFY, COLO_MAX_BLOCKS - 1 + d,
+			head + (COLO_MAX_BLOCKS - 1 + d) * one, d < 2);
 	}
 	check_request(COLO_CONTROL_END, 0, head, true);
 	check_request(COLO_CONTROL_END, 2, head + one, false);
@@ -360,8 +362,25 @@ test_no_room(void)
 	end();
 }
 
+/* The longest request there is: one of every block. */
+static void
+test_verify_of_all_blocks(void)
+{
+	const struct colo_control_request *r;
+
+	begin();
+	ask(COLO_CONTROL_VERIFY, COLO_MAX_BLOCKS, 1000);
+	r = take_next();
+	CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+	CU_ASSERT_EQUAL(r->n, COLO_MAX_BLOCKS);
+	CU_ASSERT_EQUAL(
+		rte_be_to_cpu_64(r->end[COLO_MAX_BLOCKS - 1].pages), 1000 + COLO_MAX_BLOCKS - 1);
+	end();
+}
+
 static const struct ut_case cases[] = {
 	{"there and back", test_round_trip},
+	{"VERIFY of as many blocks as there can be", test_verify_of_all_blocks},
 	{"asked again", test_ask_again},
 	{"the answer is lost", test_answer_lost},
 	{"round-trip time", test_rtt},
