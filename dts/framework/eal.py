@@ -14,10 +14,10 @@ def pair(channels):
     return ["--in-memory", "--no-pci", "--iova-mode=va", lcores(channels)]
 
 
-def memif(run, role, channels, mib=256):
-    """One of two processes; `role` is server (start it first) or client."""
+def memif(run, role, channels, mib=256, name="memif"):
+    """One of two processes; `role` is server (start it first) or client. They meet at `name`.sock."""
     return ["--in-memory", "--no-pci", "--iova-mode=va", lcores(channels), "-m", str(mib),
-            f"--vdev=net_memif0,role={role},id=0,socket={run.dir}/memif.sock,"
+            f"--vdev=net_memif0,role={role},id=0,socket={run.dir}/{name}.sock,"
             "socket-abstract=no,bsize=9216"]
 
 
