@@ -149,13 +149,22 @@ send_stream(struct standby *s, const char *machine, uint64_t deadline, struct co
 	int fd, head_length = colo_migration_head(head, machine, blocks, err);
 	enum colo_outcome got;
 	const uint8_t *device;
+	const char *saved;
 	uint64_t length;
 
-	device = colo_device_state_load(last->guest.addr, last->size, &length, err);
+	device = colo_device_state_load(last->guest.addr, last->size, &saved, &length, err);
 	if (head_length < 0 || device == NULL)
 		return COLO_OUTCOME_REFUSED;
 	if (length == 0) {
 		colo_error_set(err, "there is no device state to take over from");
+		return COLO_OUTCOME_REFUSED;
+	}
+	/* QEMU would find out too, but it ends then */
+	if (saved[0] != '\0' && strcmp(saved, machine) != 0) {
+		colo_error_set(err,
+			"standby at %s is a machine %s, the guest's is %s: start it with -machine "
+			"%s",
+			s->path, machine, saved, saved);
 		return COLO_OUTCOME_REFUSED;
 	}
 	fd = colo_unix_connect(s->incoming, s->wake_fd, deadline, &got, err);

@@ -22,6 +22,8 @@
 	(1ull << 42) /**< 4 TiB: page numbers fit 32 bits with room to spare \
 		      */
 
+#define COLO_MACHINE_NAME_MAX 63u /**< bytes of a machine type's name, without NUL */
+
 /** Block that carries the device state; made by us, no --block may have this name. */
 #define COLO_DEVICE_BLOCK_NAME	  "colo.device-state"
 #define COLO_DEVICE_BLOCK_DEFAULT (4u << 20) /**< bytes */

@@ -24,7 +24,6 @@
 #include "block.h"
 #include "colo_error.h"
 
-#define COLO_MACHINE_NAME_MAX	63u   /**< bytes of a machine type's name, without NUL */
 #define COLO_STREAM_HEAD_MAX	4096u /**< bytes that hold any head */
 #define COLO_STREAM_TAIL_SIZE	5u
 #define COLO_SAVEVM_HEADER_SIZE 8u /**< "QEVM" be32 3 */

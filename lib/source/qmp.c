@@ -146,7 +146,8 @@ store_device_state(struct qmp_source *q, struct colo_error *err)
 
 	if (n < 0 || colo_savevm_check(q->device, (size_t)n, err) != 0)
 		return -1;
-	return colo_device_state_store(&blocks->block[blocks->n - 1],
+	/* the standby's QEMU says what machine it is */
+	return colo_device_state_store(&blocks->block[blocks->n - 1], "",
 		q->device + COLO_SAVEVM_HEADER_SIZE, (uint64_t)n - COLO_SAVEVM_HEADER_SIZE, err);
 }
 

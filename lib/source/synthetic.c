@@ -111,7 +111,7 @@ store_device_state(struct synthetic *g)
 
 	for (uint64_t at = 0; at + sizeof(count) <= g->config.device; at += DEVICE_STEP)
 		memcpy(g->device + at, &count, sizeof(count));
-	return colo_device_state_store(&g->source->blocks->block[g->n_data], g->device,
+	return colo_device_state_store(&g->source->blocks->block[g->n_data], "", g->device,
 		g->config.device, &g->source->error);
 }
 

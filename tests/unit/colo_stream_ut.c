@@ -579,14 +579,14 @@ test_block_count(void)
 		put_head();
 		put_ram_start(n * 4096);
 		for (unsigned int i = 0; i < n; i++) {
-			put_name((char)('a' + i), 2);
+			put_name((char)('A' + i), 2);
 			put_be(4096, 8);
 		}
 		put_end();
 		if (n <= COLO_STREAM_BLOCKS_MAX)
 			accepts();
 		else
-			refuses("more than 15 RAM blocks");
+			refuses("more than 31 RAM blocks");
 	}
 }
 

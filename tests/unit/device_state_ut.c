@@ -31,8 +31,8 @@ check_round_trip(struct colo_block *block, const uint8_t *state, uint64_t length
 	const uint8_t *found;
 	uint64_t n = ~0ull;
 
-	CU_ASSERT_EQUAL(colo_device_state_store(block, state, length, &err), 0);
-	found = colo_device_state_load(block->guest.addr, SIZE, &n, &err);
+	CU_ASSERT_EQUAL(colo_device_state_store(block, "", state, length, &err), 0);
+	found = colo_device_state_load(block->guest.addr, SIZE, NULL, &n, &err);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(found);
 	CU_ASSERT_EQUAL(n, length);
 	CU_ASSERT_EQUAL(memcmp(found, state, length), 0);
@@ -62,9 +62,9 @@ test_too_long(void)
 	uint8_t *state = calloc(1, SIZE + 1);
 	struct colo_error err = {""};
 
-	CU_ASSERT_EQUAL(colo_device_state_store(block, state, SIZE - HEAD + 1, &err), -1);
-	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "takes at most 16368"));
-	CU_ASSERT_EQUAL(colo_device_state_store(block, state, UINT64_MAX, &err), -1);
+	CU_ASSERT_EQUAL(colo_device_state_store(block, "", state, SIZE - HEAD + 1, &err), -1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "takes at most 16304"));
+	CU_ASSERT_EQUAL(colo_device_state_store(block, "", state, UINT64_MAX, &err), -1);
 	CU_ASSERT_EQUAL(colo_dirty_count(&block->todo), 0);
 	CU_ASSERT_EQUAL(block->guest.addr[0], 0);
 	free(state);
@@ -78,7 +78,7 @@ marked(struct colo_block *block, const uint8_t *state, uint64_t length)
 	unsigned int mask = 0;
 
 	colo_dirty_clear(&block->todo);
-	CU_ASSERT_EQUAL(colo_device_state_store(block, state, length, NULL), 0);
+	CU_ASSERT_EQUAL(colo_device_state_store(block, "", state, length, NULL), 0);
 	for (uint32_t p = 0; p < block->n_pages; p++)
 		mask |= (unsigned int)colo_dirty_get(&block->todo, p) << p;
 	return mask;
@@ -123,33 +123,66 @@ test_damage(void)
 	struct colo_error err = {""};
 	uint64_t n = 5;
 
-	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, sizeof(memory), &n, &err));
+	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, sizeof(memory), NULL, &n, &err));
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "no device state has arrived"));
 	CU_ASSERT_EQUAL(n, 0);
-	put_head(memory, "COLODEV1", sizeof(memory) - HEAD);
+	put_head(memory, "COLODEV2", sizeof(memory) - HEAD);
 	CU_ASSERT_PTR_EQUAL(
-		colo_device_state_load(memory, sizeof(memory), &n, &err), memory + HEAD);
+		colo_device_state_load(memory, sizeof(memory), NULL, &n, &err), memory + HEAD);
 	CU_ASSERT_EQUAL(n, sizeof(memory) - HEAD);
-	put_head(memory, "COLODEV1", sizeof(memory) - HEAD + 1);
-	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, sizeof(memory), &n, &err));
-	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "claims 4081 bytes"));
-	put_head(memory, "COLODEV1", UINT64_MAX);
-	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, sizeof(memory), &n, &err));
-	put_head(memory, "COLODEV2", 10);
-	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, sizeof(memory), &n, &err));
+	put_head(memory, "COLODEV2", sizeof(memory) - HEAD + 1);
+	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, sizeof(memory), NULL, &n, &err));
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "claims 4017 bytes"));
+	put_head(memory, "COLODEV2", UINT64_MAX);
+	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, sizeof(memory), NULL, &n, &err));
+	put_head(memory, "COLODEVX", 10);
+	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, sizeof(memory), NULL, &n, &err));
 }
 
 static void
 test_tiny_memory(void)
 {
-	uint8_t memory[HEAD];
+	uint8_t memory[HEAD] = {0};
 	struct colo_error err = {""};
 	uint64_t n;
 
-	put_head(memory, "COLODEV1", 0);
-	CU_ASSERT_PTR_EQUAL(colo_device_state_load(memory, HEAD, &n, &err), memory + HEAD);
-	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, HEAD - 1, &n, &err));
-	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, 0, &n, &err));
+	put_head(memory, "COLODEV2", 0);
+	CU_ASSERT_PTR_EQUAL(colo_device_state_load(memory, HEAD, NULL, &n, &err), memory + HEAD);
+	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, HEAD - 1, NULL, &n, &err));
+	CU_ASSERT_PTR_NULL(colo_device_state_load(memory, 0, NULL, &n, &err));
+}
+
+/* The name travels with the state; one of 63 bytes is the longest. */
+static void
+test_machine(void)
+{
+	struct colo_block *block = make_block();
+	char name[COLO_MACHINE_NAME_MAX + 2];
+	struct colo_error err = {""};
+	const char *machine = NULL;
+	uint64_t n;
+
+	memset(name, 'm', sizeof(name));
+	for (unsigned int length = 0; length <= COLO_MACHINE_NAME_MAX + 1; length++) {
+		bool fits = length <= COLO_MACHINE_NAME_MAX;
+
+		name[length] = '\0';
+		CU_ASSERT_EQUAL(colo_device_state_store(block, name, "x", 1, &err), fits ? 0 : -1);
+		name[length] = 'm';
+		CU_ASSERT_PTR_NOT_NULL_FATAL(
+			colo_device_state_load(block->guest.addr, SIZE, &machine, &n, &err));
+		CU_ASSERT_EQUAL(strlen(machine), fits ? length : COLO_MACHINE_NAME_MAX);
+	}
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "name has 64 bytes, at most 63"));
+	/* a longer one's rest must not stay behind a shorter one */
+	CU_ASSERT_EQUAL(colo_device_state_store(block, "pc", "x", 1, &err), 0);
+	CU_ASSERT_EQUAL(block->guest.addr[HEAD - 2], 0);
+	block->guest.addr[16] = '\n';
+	CU_ASSERT_PTR_NULL(colo_device_state_load(block->guest.addr, SIZE, NULL, &n, &err));
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "machine type is no name"));
+	memset(block->guest.addr + 16, 'm', COLO_MACHINE_NAME_MAX + 1); /* without an end */
+	CU_ASSERT_PTR_NULL(colo_device_state_load(block->guest.addr, SIZE, NULL, &n, &err));
+	colo_blocks_free(&blocks, false);
 }
 
 static const struct ut_case cases[] = {
@@ -157,6 +190,7 @@ static const struct ut_case cases[] = {
 	{"too long a state is refused and changes nothing", test_too_long},
 	{"only pages that changed are marked", test_only_changes_are_marked},
 	{"damaged or missing states are refused", test_damage},
+	{"the machine type's name", test_machine},
 	{"memory smaller than the header", test_tiny_memory},
 };
 

@@ -411,7 +411,7 @@ test_bad_device_state(void)
 	adapter.ops->failover(&adapter);
 	CU_ASSERT_EQUAL(await_adapter(&adapter), COLO_ADAPTER_FAILED);
 	CU_ASSERT_PTR_NOT_NULL(strstr(adapter.error.text, "no device state"));
-	CU_ASSERT_EQUAL(colo_device_state_store(&no_todo, junk, sizeof(junk), &err), 0);
+	CU_ASSERT_EQUAL(colo_device_state_store(&no_todo, "", junk, sizeof(junk), &err), 0);
 	adapter.ops->failover(&adapter);
 	CU_ASSERT_EQUAL(await_adapter(&adapter), COLO_ADAPTER_FAILED);
 	printf("%s ", adapter.error.text);

@@ -160,7 +160,7 @@ test_epochs(void)
 	CU_ASSERT_EQUAL(colo_dirty_count(&blocks.block[0].todo), 2);
 	CU_ASSERT_EQUAL(memcmp(blocks.block[0].guest.addr, ram, RAM_SIZE), 0);
 	device = colo_device_state_load(
-		blocks.block[1].guest.addr, blocks.block[1].size, &length, &err);
+		blocks.block[1].guest.addr, blocks.block[1].size, NULL, &length, &err);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(device);
 	CU_ASSERT_EQUAL(length, fake.device_length - 8);
 	CU_ASSERT_EQUAL(memcmp(device, fake.device + 8, length), 0);
@@ -257,22 +257,22 @@ test_failures(void)
 	fake.device = "QEVM\000\000\000\003\004x";
 	fake.device_length = 10;
 	expect_failed_pause("cut off");
-	/* the largest that fits (a header of 16 bytes before it), and one byte more */
+	/* the largest that fits (with its header), and one byte more */
 	memcpy(big, "QEVM\000\000\000\003", 8);
 	fake.device = big;
-	fake.device_length = 8 + DEVICE_SIZE - 16;
+	fake.device_length = 8 + DEVICE_SIZE - sizeof(struct colo_device_state);
 	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_PAUSE), COLO_SOURCE_DONE);
 	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_RESUME), COLO_SOURCE_DONE);
 	fake.device_length++;
 	expect_failed_pause("give --device-state-size more");
-	fake.device_length = 8 + DEVICE_SIZE - 16 - 1;
+	fake.device_length = 8 + DEVICE_SIZE - sizeof(struct colo_device_state) - 1;
 	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_PAUSE), COLO_SOURCE_DONE);
 	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_RESUME), COLO_SOURCE_DONE);
 	/* memory that moved on does not fit the device state */
 	fake_rule(&fake, "query-status",
 		"{\"event\":\"RESUME\"}\n\"return\":{\"running\":true,\"status\":\"running\"}");
 	fake_rule(&fake, "xen-save-devices-state", NULL);
-	fake.device_length = 8 + DEVICE_SIZE - 16;
+	fake.device_length = 8 + DEVICE_SIZE - sizeof(struct colo_device_state);
 	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_PAUSE), COLO_SOURCE_DONE); /* before the stop */
 	CU_ASSERT_EQUAL(run_request(COLO_SOURCE_RESUME), COLO_SOURCE_DONE);
 	fake_rule(&fake, "query-status", NULL);

@@ -18,6 +18,7 @@ static struct colo_blocks blocks;
 static struct colo_adapter adapter;
 static struct colo_error err;
 static char ram_path[256];
+static const char *machine = ""; /* of the device state */
 static uint8_t received[DEVICE_SIZE + COLO_STREAM_HEAD_MAX];
 static size_t n_received;
 
@@ -30,7 +31,7 @@ store_device_state(uint64_t length)
 	for (uint64_t i = 0; i < length; i++)
 		bytes[i] = (uint8_t)(i * 7);
 	CU_ASSERT_EQUAL_FATAL(colo_dirty_init(&primary.todo, primary.n_pages), 0);
-	CU_ASSERT_EQUAL_FATAL(colo_device_state_store(&primary, bytes, length, &err), 0);
+	CU_ASSERT_EQUAL_FATAL(colo_device_state_store(&primary, machine, bytes, length, &err), 0);
 	colo_dirty_fini(&primary.todo);
 }
 
@@ -152,7 +153,8 @@ check_stream(uint64_t length)
 static void
 test_takeover(void)
 {
-	static const uint64_t lengths[] = {1, 20000, DEVICE_SIZE - 16};
+	static const uint64_t lengths[] = {
+		1, 20000, DEVICE_SIZE - sizeof(struct colo_device_state)};
 	char dir[300];
 	struct stat st;
 
@@ -285,6 +287,26 @@ test_another_standby(void)
 	end();
 }
 
+/* The device state says of which machine type it is: another one would not load it. */
+static void
+test_machine(void)
+{
+	begin();
+	CU_ASSERT_EQUAL_FATAL(start_with(""), 0);
+	machine = "pc-q35-7.2";
+	store_device_state(100);
+	adapter.ops->failover(&adapter);
+	CU_ASSERT_EQUAL(await(), COLO_ADAPTER_FAILED);
+	CU_ASSERT_TRUE(said("is a machine pc-i440fx-7.2, the guest's is pc-q35-7.2"));
+	CU_ASSERT_FALSE(adapter.may_run); /* nothing was sent */
+	machine = "pc-i440fx-7.2";
+	store_device_state(100);
+	CU_ASSERT_EQUAL(fail_over(NULL), COLO_ADAPTER_DONE);
+	check_stream(100);
+	machine = "";
+	end();
+}
+
 /* stop() in the middle of a takeover that hangs. */
 static void
 test_stop(void)
@@ -352,6 +374,7 @@ main(void)
 		{"incoming=PATH", test_incoming},
 		{"failures", test_failures},
 		{"another standby", test_another_standby},
+		{"machine type", test_machine},
 		{"stop", test_stop},
 		{"refused", test_refused},
 	};

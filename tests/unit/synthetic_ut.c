@@ -181,7 +181,7 @@ device_state_changes(void)
 
 	start_well("size=1M,dirty=1");
 	ask(COLO_SOURCE_PAUSE);
-	state = colo_device_state_load(blocks.block[1].guest.addr, 1u << 20, &length, &err);
+	state = colo_device_state_load(blocks.block[1].guest.addr, 1u << 20, NULL, &length, &err);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(state);
 	CU_ASSERT_EQUAL(length, 13000);
 	memcpy(first, state, sizeof(first));
@@ -192,7 +192,7 @@ device_state_changes(void)
 	start_well("size=1M,dirty=1,device=0");
 	ask(COLO_SOURCE_PAUSE);
 	CU_ASSERT_PTR_NOT_NULL(
-		colo_device_state_load(blocks.block[1].guest.addr, 1u << 20, &length, &err));
+		colo_device_state_load(blocks.block[1].guest.addr, 1u << 20, NULL, &length, &err));
 	CU_ASSERT_EQUAL(length, 0);
 	stop();
 }
@@ -282,11 +282,11 @@ starts_that_fail(void)
 	stop();
 	CU_ASSERT_EQUAL(start("size=1M,dirty=257", NULL, 0, &err), -1);
 	stop();
-	CU_ASSERT_EQUAL(start("size=1M,dirty=1,device=1048560", NULL, 0, &err), 0);
+	CU_ASSERT_EQUAL(start("size=1M,dirty=1,device=1048496", NULL, 0, &err), 0);
 	ask(COLO_SOURCE_PAUSE);
 	stop();
-	CU_ASSERT_EQUAL(start("size=1M,dirty=1,device=1048561", NULL, 0, &err), -1);
-	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "1048560"));
+	CU_ASSERT_EQUAL(start("size=1M,dirty=1,device=1048497", NULL, 0, &err), -1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "1048496"));
 	stop();
 	CU_ASSERT_EQUAL(start("size=1M,dirty=1,image=/nonexistent/x", NULL, 0, &err), -1);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "/nonexistent/x"));
