@@ -120,7 +120,7 @@ class Bench:
             "--role", "primary", "--connect", meet, "--source", f"colo,listen={uri}",
             "--json", self.run.dir / "own.json", *more])
         self.processes.append(primary)
-        self.wait("primary's start", lambda: "waiting for a guest" in primary.output(), 30)
+        self.wait("primary's start", lambda: "waiting for QEMU's migrate" in primary.output(), 30)
         return uri
 
     def measure(self, count):
