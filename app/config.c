@@ -64,6 +64,8 @@ check_primary(const struct colo_config *c, struct colo_error *err)
 		return colo_error_set(err, "--listen is accepted with --role secondary only");
 	if (c->standby[0] != '\0')
 		return colo_error_set(err, "--standby is accepted with --role secondary only");
+	if (c->adapter[0] != '\0')
+		return colo_error_set(err, "--adapter is accepted with --role secondary only");
 	if (c->journal[0] != '\0' || c->recover)
 		return colo_error_set(
 			err, "--journal and --recover are accepted with --role secondary only");
@@ -88,6 +90,34 @@ check_journal(const struct colo_config *c, struct colo_error *err)
 	return 0;
 }
 
+static bool
+has_lockstep(const struct colo_config *c)
+{
+	return strncmp(c->adapter, "lockstep,", strlen("lockstep,")) == 0;
+}
+
+/** A guest that runs on guest memory has to map it, and changes it by itself. */
+static int
+check_adapter(const struct colo_config *c, struct colo_error *err)
+{
+	if (c->adapter[0] != '\0' && c->standby[0] != '\0')
+		return colo_error_set(
+			err, "--standby and --adapter: one of them is accepted, not both");
+	if (!has_lockstep(c))
+		return 0;
+	if (c->journal[0] != '\0')
+		return colo_error_set(err,
+			"--journal is not accepted with --adapter lockstep: between checkpoints "
+			"guest memory is what its own guest makes of it");
+	for (unsigned int i = 0; i < c->n_blocks; i++)
+		if (c->block[i].guest_path[0] == '\0')
+			return colo_error_set(err,
+				"--adapter lockstep needs guest=FILE for each --block, which the "
+				"hypervisor maps; %s lacks it",
+				c->block[i].name);
+	return 0;
+}
+
 static int
 check_secondary(const struct colo_config *c, struct colo_error *err)
 {
@@ -105,7 +135,7 @@ check_secondary(const struct colo_config *c, struct colo_error *err)
 			"its pages from the primary");
 	if (c->epochs != 0)
 		return colo_error_set(err, "--epochs is accepted with --role primary or pair only");
-	return check_journal(c, err);
+	return check_adapter(c, err) != 0 ? -1 : check_journal(c, err);
 }
 
 static int
@@ -116,10 +146,11 @@ check_together(const struct colo_config *c, struct colo_error *err)
 			err, "--role is missing: primary, secondary or pair is accepted");
 	if ((c->role == COLO_ROLE_SECONDARY ? check_secondary : check_primary)(c, err) != 0)
 		return -1;
-	if (c->on_peer_loss == COLO_PEER_LOSS_FAILOVER && c->standby[0] == '\0')
+	if (c->on_peer_loss == COLO_PEER_LOSS_FAILOVER && c->standby[0] == '\0' &&
+		c->adapter[0] == '\0')
 		return colo_error_set(err,
-			"--on-peer-loss failover is accepted with --standby only: somebody has to "
-			"take over");
+			"--on-peer-loss failover is accepted with --standby or --adapter only: "
+			"somebody has to take over");
 	if (c->auto_start && !c->interactive)
 		return colo_error_set(err, "--auto-start is accepted with --interactive only: "
 					   "without it everything begins at once anyway");

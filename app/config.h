@@ -59,6 +59,7 @@ struct colo_config {
 	char journal[PATH_MAX];		  /* --journal FILE; secondary */
 	bool recover;			  /* --recover: from what a killed secondary left */
 	char standby[PATH_MAX];		  /* --standby unix:PATH[,incoming=PATH]; secondary */
+	char adapter[2 * PATH_MAX];	  /* --adapter NAME,..; secondary */
 	uint32_t interval_ms;		  /* --interval 0..3600000, default 500 */
 	uint32_t epochs;		  /* --epochs checkpoints to take, 0 (default): no end */
 	enum colo_codec codec;		  /* --codec raw|zstd[:LEVEL] */

@@ -11,6 +11,7 @@
 #include <rte_common.h>
 
 #include "config_value.h"
+#include "lockstep_config.h"
 #include "text.h"
 
 #define ZSTD_LEVEL_MIN	   (-7)
@@ -332,6 +333,23 @@ colo_check_standby(const char *text, struct colo_error *err)
 			"--standby", args, standby_keys, RTE_DIM(standby_keys), &incoming, err);
 	free(socket);
 	return rc;
+}
+
+int
+colo_check_adapter(const char *text, struct colo_error *err)
+{
+	struct colo_lockstep_config lockstep;
+	size_t n = strcspn(text, ",");
+	const char *args = text[n] == ',' ? text + n + 1 : "";
+
+	if (n == strlen("standby") && strncmp(text, "standby", n) == 0)
+		return colo_check_standby(args, err);
+	if (n == strlen("lockstep") && strncmp(text, "lockstep", n) == 0)
+		return colo_lockstep_config_parse(&lockstep, args, err);
+	return colo_error_set(err,
+		"--adapter %.200s: standby,unix:PATH[,incoming=PATH] or "
+		"lockstep,control=unix:PATH,dirty-log=FILE[,answer=MS] is accepted",
+		text);
 }
 
 int

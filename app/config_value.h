@@ -43,6 +43,9 @@ int colo_parse_block(const char *text, struct colo_block_spec *spec, struct colo
 /** "unix:PATH[,incoming=PATH]". @return 0 or -1 with @p err. */
 int colo_check_standby(const char *text, struct colo_error *err);
 
+/** "standby,unix:PATH[,incoming=PATH]" or "lockstep,key=value,..". @return 0 or -1 with @p err. */
+int colo_check_adapter(const char *text, struct colo_error *err);
+
 /** "NAME[,args]" of a source that this program has. @return 0 or -1 with @p err. */
 int colo_check_source(const char *text, struct colo_error *err);
 

@@ -154,6 +154,7 @@ fill_secondary(struct colo_view *v, const struct colo_secondary *s)
 		.aborted = s->aborted,
 		.full_copies = s->full_copies,
 		.sessions = s->sessions,
+		.guest_failures = s->guest_failures,
 		.last = s->report,
 	};
 }

@@ -65,14 +65,15 @@ struct colo_view {
 	bool present;
 	const char *state; /**< name of the epoch state machine's state */
 	uint32_t session;
-	uint32_t epoch;	       /**< in progress, or the last */
-	uint32_t committed;    /**< last committed, 0: none */
-	uint64_t checkpoints;  /**< committed in this session */
-	uint64_t aborted;      /**< epochs undone since start */
-	uint64_t full_copies;  /**< since start */
-	uint64_t sessions;     /**< since start */
-	uint32_t interval_ms;  /**< primary */
-	enum colo_codec codec; /**< primary */
+	uint32_t epoch;		 /**< in progress, or the last */
+	uint32_t committed;	 /**< last committed, 0: none */
+	uint64_t checkpoints;	 /**< committed in this session */
+	uint64_t aborted;	 /**< epochs undone since start */
+	uint64_t full_copies;	 /**< since start */
+	uint64_t sessions;	 /**< since start */
+	uint64_t guest_failures; /**< since start; secondary with --adapter lockstep */
+	uint32_t interval_ms;	 /**< primary */
+	enum colo_codec codec;	 /**< primary */
 	int zstd_level;
 	struct colo_epoch_report last; /**< epoch 0: none yet */
 };

@@ -89,12 +89,16 @@ own_files(struct colo_secondary_end *e)
 static int
 start_adapter(struct colo_secondary_end *e, const struct colo_config *c, struct colo_error *err)
 {
-	if (c->standby[0] == '\0')
+	const char *spec = strchr(c->adapter, ',');
+
+	if (c->standby[0] == '\0' && spec == NULL)
 		return 0;
-	e->adapter.ops = &colo_adapter_standby;
+	e->adapter.ops = strncmp(c->adapter, "lockstep", strlen("lockstep")) == 0
+				 ? &colo_adapter_lockstep
+				 : &colo_adapter_standby;
 	e->adapter.blocks = &e->blocks;
 	e->adapter_started = true;
-	return e->adapter.ops->start(&e->adapter, c->standby, err);
+	return e->adapter.ops->start(&e->adapter, spec != NULL ? spec + 1 : c->standby, err);
 }
 
 static int

@@ -251,6 +251,10 @@ const struct colo_option colo_options[] = {
 		"a block of guest memory, and the files that hold it and its cache; repeatable"),
 	TEXT("standby", "unix:PATH[,incoming=PATH]", standby, colo_check_standby,
 		"secondary: QMP socket of the QEMU that takes over"),
+	TEXT("adapter", "standby,..|lockstep,control=unix:PATH,dirty-log=FILE[,answer=MS]", adapter,
+		colo_check_adapter,
+		"secondary: who takes over; standby as with --standby, lockstep a guest that runs "
+		"meanwhile"),
 	TEXT("journal", "FILE", journal, NULL,
 		"secondary: says what guest memory holds, should this process be killed"),
 	FLAG("recover", 0, recover, "secondary: go on from the files that a killed one left"),

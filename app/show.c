@@ -184,6 +184,10 @@ colo_show_epoch(const struct colo_control *control, FILE *f)
 			"  %" PRIu64 " checkpoints in this session; %" PRIu64 " sessions, %" PRIu64
 			" full copies, %" PRIu64 " epochs undone since start\n",
 			v.checkpoints, v.sessions, v.full_copies, v.aborted);
+		if (v.guest_failures != 0)
+			fprintf(f,
+				"  %" PRIu64 " times the guest here did not follow, or was lost\n",
+				v.guest_failures);
 		if (!secondary)
 			fprintf(f, "  interval %" PRIu32 " ms, codec %s\n", v.interval_ms,
 				colo_codec_name(v.codec, v.zstd_level, codec, sizeof(codec)));

@@ -48,6 +48,7 @@ fill_epoch(struct rte_tel_data *d, const struct colo_view *v)
 	rte_tel_data_add_dict_u64(d, "aborted", v->aborted);
 	rte_tel_data_add_dict_u64(d, "full_copies", v->full_copies);
 	rte_tel_data_add_dict_u64(d, "sessions", v->sessions);
+	rte_tel_data_add_dict_u64(d, "guest_failures", v->guest_failures);
 	rte_tel_data_add_dict_u64(d, "interval_ms", v->interval_ms);
 	rte_tel_data_add_dict_string(
 		d, "codec", colo_codec_name(v->codec, v->zstd_level, codec, sizeof(codec)));

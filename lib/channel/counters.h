@@ -60,7 +60,8 @@
 	X(rx_zero_skipped, "zero pages that cost nothing: their memory was never touched") \
 	X(rx_cut, "bursts given up: the driver's peer went away (net_memif)")              \
 	X(tx_feedback, "feedback frames sent")                                             \
-	X(flush_pages, "pages flushed by this poll core")
+	X(flush_pages, "pages flushed by this poll core")                                  \
+	X(flush_rolled_back, "of them, pages that only the guest here had changed")
 
 enum colo_counter {
 #define X(name, help) COLO_##name,

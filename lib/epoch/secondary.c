@@ -18,6 +18,9 @@ static const char *const event_names[COLO_SECONDARY_N_EVENTS] = {
 	[COLO_SECONDARY_EV_FAILOVER] = "failover",
 	[COLO_SECONDARY_EV_TAKEN_OVER] = "taken over",
 	[COLO_SECONDARY_EV_TAKEOVER_FAILED] = "takeover failed",
+	[COLO_SECONDARY_EV_GUEST_DONE] = "guest did it",
+	[COLO_SECONDARY_EV_GUEST_FAILED] = "guest did not",
+	[COLO_SECONDARY_EV_GUEST_LOST] = "guest lost",
 	[COLO_SECONDARY_EV_QUIT] = "quit",
 };
 
@@ -93,8 +96,17 @@ static const action_fn table[COLO_SECONDARY_N_STATES][COLO_SECONDARY_N_EVENTS] =
 			[COLO_SECONDARY_EV_FAILOVER] = colo_secondary_on_failover_listen,
 			[COLO_SECONDARY_EV_QUIT] = colo_secondary_on_quit,
 		},
+	[COLO_SECONDARY_PARKING] =
+		{
+			[COLO_SECONDARY_EV_GUEST_DONE] = colo_secondary_on_parked,
+			[COLO_SECONDARY_EV_GUEST_FAILED] = colo_secondary_on_park_failed,
+			[COLO_SECONDARY_EV_LOST] = colo_secondary_on_lost_parking,
+			[COLO_SECONDARY_EV_BYE] = colo_secondary_on_lost_parking,
+			[COLO_SECONDARY_EV_FAILOVER] = colo_secondary_on_failover_parking,
+		},
 	[COLO_SECONDARY_HELLO] =
 		{
+			[COLO_SECONDARY_EV_GUEST_LOST] = colo_secondary_on_guest_lost,
 			[COLO_SECONDARY_EV_STARTED] = colo_secondary_on_started,
 			[COLO_SECONDARY_EV_LOST] = colo_secondary_on_lost_hello,
 			[COLO_SECONDARY_EV_BYE] = colo_secondary_on_lost_hello,
@@ -104,6 +116,7 @@ static const action_fn table[COLO_SECONDARY_N_STATES][COLO_SECONDARY_N_EVENTS] =
 		},
 	[COLO_SECONDARY_PRECOPY] =
 		{
+			[COLO_SECONDARY_EV_GUEST_LOST] = colo_secondary_on_guest_lost,
 			[COLO_SECONDARY_EV_BEGIN] = colo_secondary_on_begin,
 			[COLO_SECONDARY_EV_END] = colo_secondary_on_end,
 			[COLO_SECONDARY_EV_VERIFY] = colo_secondary_on_verify_refused,
@@ -116,6 +129,7 @@ static const action_fn table[COLO_SECONDARY_N_STATES][COLO_SECONDARY_N_EVENTS] =
 		},
 	[COLO_SECONDARY_IDLE] =
 		{
+			[COLO_SECONDARY_EV_GUEST_LOST] = colo_secondary_on_guest_lost,
 			[COLO_SECONDARY_EV_BEGIN] = colo_secondary_on_begin_idle,
 			[COLO_SECONDARY_EV_END] = colo_secondary_on_end_refused,
 			[COLO_SECONDARY_EV_VERIFY] = colo_secondary_on_verify,
@@ -127,6 +141,7 @@ static const action_fn table[COLO_SECONDARY_N_STATES][COLO_SECONDARY_N_EVENTS] =
 		},
 	[COLO_SECONDARY_RECEIVING] =
 		{
+			[COLO_SECONDARY_EV_GUEST_LOST] = colo_secondary_on_guest_lost,
 			[COLO_SECONDARY_EV_BEGIN] = colo_secondary_on_begin_refused,
 			[COLO_SECONDARY_EV_END] = colo_secondary_on_end,
 			[COLO_SECONDARY_EV_VERIFY] = colo_secondary_on_verify,
@@ -146,12 +161,45 @@ static const action_fn table[COLO_SECONDARY_N_STATES][COLO_SECONDARY_N_EVENTS] =
 			[COLO_SECONDARY_EV_BYE] = colo_secondary_on_bye_later,
 			[COLO_SECONDARY_EV_FAILOVER] = colo_secondary_on_failover_later,
 		},
+	[COLO_SECONDARY_PAUSING] =
+		{
+			[COLO_SECONDARY_EV_BEGIN] = colo_secondary_on_begin_later,
+			[COLO_SECONDARY_EV_END] = colo_secondary_on_end_refused,
+			[COLO_SECONDARY_EV_VERIFY] = colo_secondary_on_verify_refused,
+			[COLO_SECONDARY_EV_GUEST_DONE] = colo_secondary_on_paused,
+			[COLO_SECONDARY_EV_GUEST_FAILED] = colo_secondary_on_guest_failed,
+			[COLO_SECONDARY_EV_LOST] = colo_secondary_on_lost_later,
+			[COLO_SECONDARY_EV_BYE] = colo_secondary_on_bye_later,
+			[COLO_SECONDARY_EV_FAILOVER] = colo_secondary_on_failover_later,
+		},
 	[COLO_SECONDARY_FLUSHING] =
 		{
 			[COLO_SECONDARY_EV_BEGIN] = colo_secondary_on_begin_later,
 			[COLO_SECONDARY_EV_END] = colo_secondary_on_end_refused,
 			[COLO_SECONDARY_EV_VERIFY] = colo_secondary_on_verify_refused,
 			[COLO_SECONDARY_EV_JOB_DONE] = colo_secondary_on_flushed,
+			[COLO_SECONDARY_EV_LOST] = colo_secondary_on_lost_later,
+			[COLO_SECONDARY_EV_BYE] = colo_secondary_on_bye_later,
+			[COLO_SECONDARY_EV_FAILOVER] = colo_secondary_on_failover_later,
+		},
+	[COLO_SECONDARY_LOADING] =
+		{
+			[COLO_SECONDARY_EV_BEGIN] = colo_secondary_on_begin_later,
+			[COLO_SECONDARY_EV_END] = colo_secondary_on_end_refused,
+			[COLO_SECONDARY_EV_VERIFY] = colo_secondary_on_verify_refused,
+			[COLO_SECONDARY_EV_GUEST_DONE] = colo_secondary_on_loaded,
+			[COLO_SECONDARY_EV_GUEST_FAILED] = colo_secondary_on_guest_failed,
+			[COLO_SECONDARY_EV_LOST] = colo_secondary_on_lost_later,
+			[COLO_SECONDARY_EV_BYE] = colo_secondary_on_bye_later,
+			[COLO_SECONDARY_EV_FAILOVER] = colo_secondary_on_failover_later,
+		},
+	[COLO_SECONDARY_RESUMING] =
+		{
+			[COLO_SECONDARY_EV_BEGIN] = colo_secondary_on_begin_later,
+			[COLO_SECONDARY_EV_END] = colo_secondary_on_end_refused,
+			[COLO_SECONDARY_EV_VERIFY] = colo_secondary_on_verify_refused,
+			[COLO_SECONDARY_EV_GUEST_DONE] = colo_secondary_on_resumed,
+			[COLO_SECONDARY_EV_GUEST_FAILED] = colo_secondary_on_guest_failed,
 			[COLO_SECONDARY_EV_LOST] = colo_secondary_on_lost_later,
 			[COLO_SECONDARY_EV_BYE] = colo_secondary_on_bye_later,
 			[COLO_SECONDARY_EV_FAILOVER] = colo_secondary_on_failover_later,
@@ -209,6 +257,9 @@ colo_secondary_init(struct colo_secondary *s)
 {
 	s->flush = (struct colo_flush){.blocks = s->blocks, .n_channels = s->receive->n_channels};
 	s->verify.blocks = s->blocks;
+	s->verify.of_cache = colo_secondary_runs_guest(s);
+	if (colo_secondary_runs_guest(s))
+		s->flush.log = s->adapter->log;
 	s->state = COLO_SECONDARY_LISTEN;
 	s->committed = colo_journal_committed(s->journal);
 	if (s->config.recovered && s->committed == 0)

@@ -10,6 +10,15 @@
  * A commit is the moment at the end of SYNCING when counts and digests agree. Guest memory changes
  * in PRECOPY and FLUSHING only. Everything here runs on the control core and never blocks, but for
  * the blocks' reset when a session begins.
+ *
+ * With a guest that runs here between checkpoints (adapter lockstep):
+ *
+ *     LISTEN -> PARKING (it is paused, before its memory is emptied) -> HELLO
+ *     SYNCING -> PAUSING -> FLUSHING (what it changed is rolled back as well) -> LOADING
+ *             -> RESUMING -> IDLE
+ *     abort: ABORTING -> LISTEN; nothing is undone, the guest runs on as it is
+ *     told to take over, and the guest is not yet where the last commit is: LISTEN -> PAUSING ...
+ *             -> RESUMING -> FAILING_OVER
  */
 #ifndef COLO_EPOCH_SECONDARY_H
 #define COLO_EPOCH_SECONDARY_H
@@ -28,18 +37,22 @@
 #include "verify.h"
 
 /* X(name) */
-#define COLO_SECONDARY_STATES(X)                                                  \
-	X(LISTEN)	/* no session; guest memory may hold a committed epoch */ \
-	X(HELLO)	/* accepted; waits for START */                           \
-	X(PRECOPY)	/* full copy, round by round */                           \
-	X(IDLE)		/* COLO: guest memory holds the last committed epoch */   \
-	X(RECEIVING)	/* COLO: a checkpoint is open */                          \
-	X(SYNCING)	/* all placed; the poll cores leave the epoch */          \
-	X(FLUSHING)	/* committed; cache -> guest memory */                    \
-	X(ABORTING)	/* epoch given up; the poll cores leave it */             \
-	X(UNDOING)	/* guest memory -> cache */                               \
-	X(FAILING_OVER) /* the standby takes over */                              \
-	X(FAILED_OVER)	/* the guest runs here */                                 \
+#define COLO_SECONDARY_STATES(X)                                                       \
+	X(LISTEN)	/* no session; guest memory may hold a committed epoch */      \
+	X(PARKING)	/* a primary is here; the guest that runs here is paused */    \
+	X(HELLO)	/* accepted; waits for START */                                \
+	X(PRECOPY)	/* full copy, round by round */                                \
+	X(IDLE)		/* COLO: guest memory holds the last committed epoch */        \
+	X(RECEIVING)	/* COLO: a checkpoint is open */                               \
+	X(SYNCING)	/* all placed; the poll cores leave the epoch */               \
+	X(PAUSING)	/* committed; the guest that runs here is paused */            \
+	X(FLUSHING)	/* committed; cache -> guest memory */                         \
+	X(LOADING)	/* flushed; the guest that runs here takes the device state */ \
+	X(RESUMING)	/* ... and is let go */                                        \
+	X(ABORTING)	/* epoch given up; the poll cores leave it */                  \
+	X(UNDOING)	/* guest memory -> cache */                                    \
+	X(FAILING_OVER) /* the standby takes over */                                   \
+	X(FAILED_OVER)	/* the guest runs here */                                      \
 	X(CLOSED)
 
 enum colo_secondary_state {
@@ -67,7 +80,7 @@ struct colo_secondary {
 	struct colo_port *port;
 	struct colo_steering *steering;
 	struct colo_session *session;
-	struct colo_adapter *adapter; /**< NULL: no --standby */
+	struct colo_adapter *adapter; /**< NULL: neither --standby nor --adapter */
 	struct colo_journal *journal;
 	const struct colo_notify *notify;
 	struct colo_job *job;
@@ -89,8 +102,14 @@ struct colo_secondary {
 	bool peer_lost;	   /**< ... and not in order */
 	bool failover_wanted;
 	bool quit_wanted;
-	bool undo;	  /**< ABORTING: there is something to undo */
-	bool begin_waits; /**< BEGIN came while flushing: answered afterwards */
+	/* with a guest that runs here between checkpoints: */
+	bool behind;	   /**< checkpoint `committed` is not yet what that guest went on from */
+	bool cache_whole;  /**< the cache is exactly checkpoint `committed` */
+	bool following;	   /**< PAUSING to RESUMING: it is brought to checkpoint `committed` */
+	bool park_resumes; /**< PARKING: it ran before, and would again */
+	uint64_t guest_failures; /**< for views: steps that failed, and times it was lost */
+	bool undo;		 /**< ABORTING: there is something to undo */
+	bool begin_waits;	 /**< BEGIN came while flushing: answered afterwards */
 	uint8_t begin_kind;
 	bool verify_waits;		    /**< VERIFY: the job is on */
 	uint64_t peer_sum[COLO_MAX_BLOCKS]; /**< VERIFY's */

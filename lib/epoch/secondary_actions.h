@@ -25,6 +25,9 @@ enum colo_secondary_event {
 	COLO_SECONDARY_EV_FAILOVER,   /* the operator wants the takeover */
 	COLO_SECONDARY_EV_TAKEN_OVER, /* adapter: done */
 	COLO_SECONDARY_EV_TAKEOVER_FAILED,
+	COLO_SECONDARY_EV_GUEST_DONE,	/* adapter: the step is done */
+	COLO_SECONDARY_EV_GUEST_FAILED, /* adapter: it is not */
+	COLO_SECONDARY_EV_GUEST_LOST,	/* adapter: nobody is there, or not as it should be */
 	COLO_SECONDARY_EV_QUIT,
 	COLO_SECONDARY_N_EVENTS
 };
@@ -47,7 +50,12 @@ enum colo_secondary_state colo_secondary_on_quiet_aborting(struct colo_secondary
 enum colo_secondary_state colo_secondary_on_undone(struct colo_secondary *s);
 enum colo_secondary_state colo_secondary_on_quit(struct colo_secondary *s);
 
+enum colo_secondary_state colo_secondary_refuse(struct colo_secondary *s, const char *why);
+enum colo_secondary_state colo_secondary_accept(struct colo_secondary *s);
+
 /* secondary_epoch.c */
+enum colo_secondary_state colo_secondary_flush(struct colo_secondary *s);
+enum colo_secondary_state colo_secondary_finish_flush(struct colo_secondary *s);
 enum colo_secondary_state colo_secondary_on_begin(struct colo_secondary *s);
 enum colo_secondary_state colo_secondary_on_begin_later(struct colo_secondary *s);
 enum colo_secondary_state colo_secondary_on_begin_refused(struct colo_secondary *s);
@@ -69,6 +77,34 @@ enum colo_secondary_state colo_secondary_on_failover_later(struct colo_secondary
 enum colo_secondary_state colo_secondary_on_failover_busy(struct colo_secondary *s);
 enum colo_secondary_state colo_secondary_on_taken_over(struct colo_secondary *s);
 enum colo_secondary_state colo_secondary_on_takeover_failed(struct colo_secondary *s);
+
+/* secondary_guest.c */
+/** Does a guest run here between checkpoints? */
+bool colo_secondary_runs_guest(const struct colo_secondary *s);
+/** Is it anywhere else than where the last commit, and its own running, have brought it? */
+bool colo_secondary_guest_lags(const struct colo_secondary *s);
+/** ... or has it gone, or does it run where it must not? */
+bool colo_secondary_guest_strayed(const struct colo_secondary *s);
+/** Pause it before a session. */
+enum colo_secondary_state colo_secondary_park(struct colo_secondary *s);
+/** Bring it to checkpoint `committed`, which the cache holds. */
+enum colo_secondary_state colo_secondary_follow(struct colo_secondary *s);
+/** ... for a takeover, without a session. */
+enum colo_secondary_state colo_secondary_catch_up(struct colo_secondary *s);
+/** The epoch is given up: nothing is undone. */
+void colo_secondary_forget_epoch(struct colo_secondary *s);
+/** A session begins; its blocks are empty. */
+void colo_secondary_forget_guest(struct colo_secondary *s);
+enum colo_secondary_state colo_secondary_on_parked(struct colo_secondary *s);
+enum colo_secondary_state colo_secondary_on_park_failed(struct colo_secondary *s);
+enum colo_secondary_state colo_secondary_on_lost_parking(struct colo_secondary *s);
+enum colo_secondary_state colo_secondary_on_failover_parking(struct colo_secondary *s);
+enum colo_secondary_state colo_secondary_on_paused(struct colo_secondary *s);
+enum colo_secondary_state colo_secondary_load(struct colo_secondary *s);
+enum colo_secondary_state colo_secondary_on_loaded(struct colo_secondary *s);
+enum colo_secondary_state colo_secondary_on_resumed(struct colo_secondary *s);
+enum colo_secondary_state colo_secondary_on_guest_failed(struct colo_secondary *s);
+enum colo_secondary_state colo_secondary_on_guest_lost(struct colo_secondary *s);
 
 /* secondary_events.c */
 bool colo_secondary_poll_session(struct colo_secondary *s);

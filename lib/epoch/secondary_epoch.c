@@ -75,11 +75,14 @@ colo_secondary_on_begin_refused(struct colo_secondary *s)
 	return s->state;
 }
 
-/* Without a committed checkpoint IDLE is where a failed epoch left us: the primary has to go. */
+/*
+ * Without a committed checkpoint, or with a cache that lost it, IDLE is where a failed epoch left
+ * us: the primary has to go.
+ */
 enum colo_secondary_state
 colo_secondary_on_begin_idle(struct colo_secondary *s)
 {
-	if (s->begin_kind != COLO_EPOCH_CHECKPOINT || s->committed == 0)
+	if (s->begin_kind != COLO_EPOCH_CHECKPOINT || s->committed == 0 || !s->cache_whole)
 		return colo_secondary_on_begin_refused(s);
 	return open_epoch(s);
 }
@@ -138,6 +141,16 @@ commit(struct colo_secondary *s)
 	colo_journal_commit(s->journal, s->epoch);
 	answer(s, COLO_CONTROL_END, COLO_RESULT_OK, 0);
 	s->commit_us = s->now_us;
+	s->cache_whole = true;
+	if (!colo_secondary_runs_guest(s))
+		return colo_secondary_flush(s);
+	s->behind = true;
+	return colo_secondary_follow(s);
+}
+
+enum colo_secondary_state
+colo_secondary_flush(struct colo_secondary *s)
+{
 	colo_flush_collect(&s->flush, &s->job->list);
 	colo_job_post(s->job, colo_flush_piece, &s->flush);
 	return COLO_SECONDARY_FLUSHING;
@@ -170,6 +183,14 @@ colo_secondary_on_quiet_syncing(struct colo_secondary *s)
 
 enum colo_secondary_state
 colo_secondary_on_flushed(struct colo_secondary *s)
+{
+	return colo_secondary_runs_guest(s) ? colo_secondary_load(s)
+					    : colo_secondary_finish_flush(s);
+}
+
+/* Guest memory, and a guest that runs on it, are where the commit is. */
+enum colo_secondary_state
+colo_secondary_finish_flush(struct colo_secondary *s)
 {
 	colo_journal_flushed(s->journal);
 	s->report.flush_us = colo_now_us() - s->commit_us;

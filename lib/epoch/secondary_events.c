@@ -143,17 +143,50 @@ colo_secondary_poll_epoch(struct colo_secondary *s)
 	return s->state != before;
 }
 
-bool
-colo_secondary_poll_adapter(struct colo_secondary *s)
+static bool
+poll_step(struct colo_secondary *s)
 {
-	enum colo_adapter_status status;
+	enum colo_adapter_status status = s->adapter->ops->poll(s->adapter);
 
-	if (s->state != COLO_SECONDARY_FAILING_OVER)
-		return false;
-	status = s->adapter->ops->poll(s->adapter);
+	if (status == COLO_ADAPTER_DONE)
+		colo_secondary_dispatch(s, COLO_SECONDARY_EV_GUEST_DONE);
+	else if (status == COLO_ADAPTER_FAILED)
+		colo_secondary_dispatch(s, COLO_SECONDARY_EV_GUEST_FAILED);
+	return status != COLO_ADAPTER_BUSY;
+}
+
+static bool
+poll_takeover(struct colo_secondary *s)
+{
+	enum colo_adapter_status status = s->adapter->ops->poll(s->adapter);
+
 	if (status == COLO_ADAPTER_DONE)
 		colo_secondary_dispatch(s, COLO_SECONDARY_EV_TAKEN_OVER);
 	else if (status == COLO_ADAPTER_FAILED)
 		colo_secondary_dispatch(s, COLO_SECONDARY_EV_TAKEOVER_FAILED);
 	return s->state != COLO_SECONDARY_FAILING_OVER;
+}
+
+bool
+colo_secondary_poll_adapter(struct colo_secondary *s)
+{
+	switch (s->state) {
+	case COLO_SECONDARY_FAILING_OVER:
+		return poll_takeover(s);
+	case COLO_SECONDARY_PARKING:
+	case COLO_SECONDARY_PAUSING:
+	case COLO_SECONDARY_LOADING:
+	case COLO_SECONDARY_RESUMING:
+		return poll_step(s);
+	case COLO_SECONDARY_HELLO:
+	case COLO_SECONDARY_PRECOPY:
+	case COLO_SECONDARY_IDLE:
+	case COLO_SECONDARY_RECEIVING:
+		if (!colo_secondary_runs_guest(s) || !colo_secondary_guest_strayed(s))
+			return false;
+		colo_secondary_dispatch(s, COLO_SECONDARY_EV_GUEST_LOST);
+		return true;
+	default:
+		return false;
+	}
 }

@@ -70,8 +70,8 @@ new_session(struct colo_secondary *s, const struct colo_hello *h)
 		s->session, RTE_MIN(h->peer_timeout_ms, s->config.peer_timeout_ms));
 }
 
-static enum colo_secondary_state
-refuse(struct colo_secondary *s, const char *why)
+enum colo_secondary_state
+colo_secondary_refuse(struct colo_secondary *s, const char *why)
 {
 	colo_notify_text(s->notify, true, "a primary is refused: %s", why);
 	colo_session_refuse(s->session, why);
@@ -82,21 +82,31 @@ enum colo_secondary_state
 colo_secondary_on_hello(struct colo_secondary *s)
 {
 	const struct colo_hello *h = colo_session_peer_hello(s->session);
-	struct colo_accept accept = {.window = s->receive->window};
 	struct colo_error err;
 
 	if (check_hello(s, h, &err) != 0 ||
 		colo_steer_ports(s->steering, s->port, s->config.udp_port, &h->address, &s->local,
 			&err) != 0)
-		return refuse(s, err.text);
-	new_session(s, h);
+		return colo_secondary_refuse(s, err.text);
+	return colo_secondary_runs_guest(s) ? colo_secondary_park(s) : colo_secondary_accept(s);
+}
+
+/* Nobody runs on guest memory: it is emptied. */
+enum colo_secondary_state
+colo_secondary_accept(struct colo_secondary *s)
+{
+	struct colo_accept accept = {.window = s->receive->window};
+	struct colo_error err;
+
+	new_session(s, colo_session_peer_hello(s->session));
 	colo_journal_forget(s->journal);
 	if (colo_blocks_reset(s->blocks, &err) != 0)
-		return refuse(s, err.text);
+		return colo_secondary_refuse(s, err.text);
+	colo_secondary_forget_guest(s);
 	accept.address = s->local;
 	if (colo_session_accept(s->session, &accept) != 0) {
 		snprintf(err.text, sizeof(err.text), "%s", colo_session_reason(s->session));
-		return refuse(s, err.text);
+		return colo_secondary_refuse(s, err.text);
 	}
 	return COLO_SECONDARY_HELLO;
 }
@@ -148,6 +158,12 @@ colo_secondary_after_session(struct colo_secondary *s)
 	if (s->committed == 0)
 		colo_notify_text(s->notify, lost,
 			"no checkpoint was committed: there is nothing to take over; listening");
+	else if (lost && colo_secondary_runs_guest(s))
+		colo_notify_text(s->notify, true,
+			"the guest here went on from checkpoint %u; waiting to be told: failover "
+			"at the prompt or SIGUSR1 lets it go on alone, a new primary makes a full "
+			"copy",
+			s->committed);
 	else if (lost)
 		colo_notify_text(s->notify, true,
 			"guest memory holds checkpoint %u; waiting to be told: failover at the "
@@ -244,6 +260,10 @@ colo_secondary_on_deadline_receiving(struct colo_secondary *s)
 enum colo_secondary_state
 colo_secondary_on_quiet_aborting(struct colo_secondary *s)
 {
+	if (s->undo && colo_secondary_runs_guest(s)) {
+		s->undo = false;
+		colo_secondary_forget_epoch(s);
+	}
 	if (!s->undo)
 		return s->session_over ? colo_secondary_after_session(s) : COLO_SECONDARY_IDLE;
 	s->undo = false;

@@ -8,8 +8,10 @@ enum colo_secondary_state
 colo_secondary_start_failover(struct colo_secondary *s)
 {
 	s->failover_wanted = false;
-	colo_notify_text(s->notify, true, "taking over: the standby goes on from checkpoint %u",
-		s->committed);
+	if (colo_secondary_runs_guest(s) && colo_secondary_guest_lags(s))
+		return colo_secondary_catch_up(s);
+	colo_notify_text(s->notify, true, "taking over: the %s goes on from checkpoint %u",
+		colo_secondary_runs_guest(s) ? "guest here" : "standby", s->committed);
 	s->adapter->ops->failover(s->adapter);
 	return COLO_SECONDARY_FAILING_OVER;
 }
@@ -18,7 +20,8 @@ static bool
 may_fail_over(struct colo_secondary *s)
 {
 	if (s->adapter == NULL)
-		colo_notify_text(s->notify, true, "no takeover: there is no --standby");
+		colo_notify_text(
+			s->notify, true, "no takeover: there is no --standby and no --adapter");
 	else if (s->committed == 0)
 		colo_notify_text(s->notify, true, "no takeover: no checkpoint was committed yet");
 	return s->adapter != NULL && s->committed != 0;

@@ -32,6 +32,7 @@ colo_verify_piece(void *context, const struct colo_piece_ref *ref, struct colo_c
 {
 	struct colo_verify *v = context;
 	const struct colo_block *b = &v->blocks->block[ref->block];
+	const struct colo_memory *m = v->of_cache ? &b->cache : &b->guest;
 	uint32_t first = ref->piece * COLO_PIECE_PAGES;
 	uint32_t end = RTE_MIN(first + COLO_PIECE_PAGES, b->n_pages);
 	bool untouched = b->touched != NULL && b->touched[ref->piece] == 0;
@@ -42,7 +43,7 @@ colo_verify_piece(void *context, const struct colo_piece_ref *ref, struct colo_c
 		uint32_t crc = COLO_CRC32_ZERO_PAGE;
 
 		if (!untouched)
-			crc = colo_crc32(colo_page_addr(&b->guest, page), COLO_PAGE_SIZE);
+			crc = colo_crc32(colo_page_addr(m, page), COLO_PAGE_SIZE);
 		sum += colo_digest(ref->block, page, 0, crc);
 	}
 	atomic_fetch_add_explicit(&v->sum[ref->block], sum, memory_order_relaxed);

@@ -13,6 +13,8 @@
 
 struct colo_verify {
 	struct colo_blocks *blocks;
+	/** secondary: digest the cache, since a guest runs on guest memory and changes it */
+	bool of_cache;
 	/** pair: the other end's blocks, compared byte for byte as well; else NULL */
 	const struct colo_blocks *peer;
 	_Atomic uint64_t sum[COLO_MAX_BLOCKS];	  /**< every poll core adds, once a piece */

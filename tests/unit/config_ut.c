@@ -37,7 +37,10 @@ parse(const char *line)
 
 #define PAIR	  "--role pair --source synthetic,size=1G "
 #define SECONDARY "--role secondary --listen 127.0.0.1:9000 --block pc.ram,size=4096 "
-#define PRIMARY	  "--role primary --connect 127.0.0.1:9000 --source qmp,path=/x "
+#define LOCKSTEP                                                                      \
+	"--role secondary --listen 127.0.0.1:9000 --block pc.ram,size=4096,guest=/g " \
+	"--adapter lockstep,control=unix:/c,dirty-log=/l"
+#define PRIMARY "--role primary --connect 127.0.0.1:9000 --source qmp,path=/x "
 
 /** @p options are refused, and the sentence says @p why. */
 static void
@@ -344,6 +347,26 @@ test_texts(void)
 	refused(SECONDARY, "--standby unix:", "unix:PATH");
 	refused(SECONDARY, "--standby unix:/a,incoming", "incoming=; accepted is the path");
 	refused(SECONDARY, "--standby unix:/a,incoming=/b,x=1", "there is no key x");
+	accepted(SECONDARY, "--adapter standby,unix:/q,incoming=/i");
+	accepted(LOCKSTEP, "");
+	accepted(LOCKSTEP, ",answer=20");
+	refused(LOCKSTEP, ",answer=19", "answer=19; accepted is 20 to 5000 milliseconds");
+	accepted(LOCKSTEP, ",answer=5000");
+	refused(LOCKSTEP, ",answer=5001", "20 to 5000");
+	refused(LOCKSTEP, ",when=1", "there is no key when");
+	refused(SECONDARY, "--adapter standby", "--standby : unix:PATH");
+	refused(SECONDARY, "--adapter magic,unix:/q",
+		"standby,unix:PATH[,incoming=PATH] or lockstep,");
+	refused(SECONDARY, "--adapter lockstep", "are both needed");
+	refused(SECONDARY, "--adapter lockstep,control=unix:/c", "are both needed");
+	refused(SECONDARY, "--adapter lockstep,dirty-log=/l", "are both needed");
+	refused(SECONDARY, "--adapter lockstep,control=/c,dirty-log=/l",
+		"control=/c; accepted is unix:PATH");
+	refused(SECONDARY, "--adapter lockstep,control=unix:,dirty-log=/l", "1 to 107");
+	refused(LOCKSTEP, " --standby unix:/q", "one of them is accepted");
+	refused(LOCKSTEP, " --journal /j", "--journal is not accepted with --adapter lockstep");
+	refused(SECONDARY, "--block nofile,size=4K --adapter lockstep,control=unix:/c,dirty-log=/l",
+		"needs guest=FILE for each --block");
 	memset(line, 0, sizeof(line));
 	strcpy(line, "--standby unix:/");
 	memset(line + strlen(line), 'p', sizeof(((struct unix_path *)0)->path) - 2);
@@ -366,9 +389,11 @@ test_roles(void)
 	refused(SECONDARY, "--source synthetic", "--source is accepted");
 	refused(SECONDARY, "--connect 1.2.3.4:5", "--connect is accepted");
 	refused(SECONDARY, "--epochs 1", "--epochs is accepted");
-	refused(SECONDARY, "--on-peer-loss failover", "with --standby only");
+	refused(SECONDARY, "--on-peer-loss failover", "with --standby or --adapter only");
 	refused(PRIMARY, "--listen 1.2.3.4:5", "--listen is accepted");
 	refused(PRIMARY, "--standby unix:/a", "--standby is accepted");
+	refused(PRIMARY, "--adapter standby,unix:/a", "--adapter is accepted");
+	refused(PAIR, "--adapter standby,unix:/a", "--adapter is accepted");
 	refused(PAIR, "--listen 1.2.3.4:5", "--listen is accepted");
 	refused(PAIR, "--connect 1.2.3.4:5", "--connect is accepted");
 	refused(PAIR, "--standby unix:/a", "--standby is accepted");

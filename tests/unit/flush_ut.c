@@ -204,7 +204,124 @@ test_undo_then_flush(void)
 	end();
 }
 
+/* ---- with dirty logs ---- */
+
+static _Atomic uint64_t words[3 * COLO_PIECE_WORDS];
+static _Atomic uint64_t *logs[COLO_MAX_BLOCKS]; /* block 0 has none */
+
+static void
+begin_log(void)
+{
+	begin();
+	memset(words, 0, sizeof(words));
+	logs[1] = words;
+	flush.log = logs;
+}
+
+static void
+end_log(void)
+{
+	for (unsigned int w = 0; w < sizeof(words) / sizeof(words[0]); w++)
+		CU_ASSERT_EQUAL(words[w], 0);
+	flush.log = NULL;
+	end();
+}
+
+/* The guest here writes a page of block 1; a flush takes that back. */
+static void
+write_here(uint32_t page)
+{
+	size_t at = (size_t)page * COLO_PAGE_SIZE;
+
+	atomic_fetch_or(&words[page / 64], 1ull << page % 64);
+	memset(blocks.block[1].guest.addr + at, rand(), COLO_PAGE_SIZE);
+	memcpy(guest[1] + at, cache[1] + at, COLO_PAGE_SIZE);
+}
+
+static void
+test_rolled_back(void)
+{
+	static const uint32_t pages[] = {0, 63, 64, 511, 512, 1023, 1024, PAGES - 2, PAGES - 1};
+
+	begin_log();
+	for (unsigned int i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+		write_here(pages[i]);
+		record(1, pages[(i + 4) % 9], 1, false);
+		record(0, 0, 2, false);
+		run(false);
+		check();
+	}
+	CU_ASSERT_EQUAL(counters.n[COLO_flush_rolled_back], 9);
+	CU_ASSERT_EQUAL(counters.n[COLO_flush_pages], 27);
+	/* recorded and written here: counted as recorded */
+	write_here(100);
+	record(1, 100, 0, false);
+	run(false);
+	check();
+	CU_ASSERT_EQUAL(counters.n[COLO_flush_rolled_back], 9);
+	end_log();
+}
+
+static void
+test_rolled_back_random(void)
+{
+	begin_log();
+	for (unsigned int round = 0; round < 10; round++) {
+		for (uint32_t page = 0; page < PAGES; page++) {
+			if (rand() % 3 == 0)
+				write_here(page);
+			if (rand() % 3 == 0)
+				record(1, page, rand() % CHANNELS, false);
+		}
+		run(false);
+		check();
+	}
+	end_log();
+}
+
+/* Bits that name no page of the block change nothing outside it, and are taken all the same. */
+static void
+test_stray_bits(void)
+{
+	static uint8_t after[COLO_PIECE_SIZE];
+	uint64_t size = PAGES * COLO_PAGE_SIZE, mapped;
+
+	begin_log();
+	mapped = blocks.block[1].guest.size;
+	CU_ASSERT_TRUE_FATAL(mapped - size <= sizeof(after));
+	memset(blocks.block[1].guest.addr + size, 0x5a, mapped - size);
+	memset(after, 0x5a, sizeof(after));
+	memset(words, 0xff, sizeof(words));
+	memcpy(guest[1], cache[1], size);
+	run(false);
+	check();
+	CU_ASSERT_EQUAL(memcmp(blocks.block[1].guest.addr + size, after, mapped - size), 0);
+	CU_ASSERT_EQUAL(counters.n[COLO_flush_rolled_back], PAGES);
+	end_log();
+}
+
+/* Undo has nothing to do with logs; and what is forgotten is not flushed. */
+static void
+test_forget(void)
+{
+	begin_log();
+	CU_ASSERT_FALSE(colo_flush_forget(&flush));
+	colo_dirty_set(&blocks.block[1].recorded[2], PAGES - 1);
+	CU_ASSERT_TRUE(colo_flush_forget(&flush));
+	CU_ASSERT_FALSE(colo_flush_forget(&flush));
+	atomic_fetch_or(&words[PAGES / 64], 1);
+	colo_flush_forget_log(&flush);
+	run(false);
+	check();
+	CU_ASSERT_EQUAL(counters.n[COLO_flush_pages], 0);
+	end_log();
+}
+
 static const struct ut_case cases[] = {
+	{"rolled back", test_rolled_back},
+	{"rolled back, random pages", test_rolled_back_random},
+	{"bits beyond the end", test_stray_bits},
+	{"forgotten", test_forget},
 	{"nothing recorded", test_nothing},
 	{"pieces collected", test_collect},
 	{"ends of words, pieces, blocks", test_ends},
