@@ -247,7 +247,7 @@ load(struct lockstep *l, struct colo_error *err)
 	const uint8_t *bytes;
 	uint64_t length;
 
-	bytes = colo_device_state_load(device->guest.addr, device->size, &length, err);
+	bytes = colo_device_state_load(device->guest.addr, device->size, NULL, &length, err);
 	if (bytes == NULL)
 		return COLO_OUTCOME_REFUSED;
 	got = say(
