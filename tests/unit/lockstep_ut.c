@@ -335,8 +335,9 @@ test_device_state(void)
 		snprintf(question, sizeof(question), "load epoch=4294967295 length=%u\n",
 			(unsigned int)lengths[i]);
 		CU_ASSERT_STRING_EQUAL(hear(hypervisor), question);
-		CU_ASSERT_EQUAL(
-			recv(hypervisor, got, lengths[i], MSG_WAITALL), (ssize_t)lengths[i]);
+		if (lengths[i] != 0) /* a read of nothing would wait for more */
+			CU_ASSERT_EQUAL(recv(hypervisor, got, lengths[i], MSG_WAITALL),
+				(ssize_t)lengths[i]);
 		CU_ASSERT_EQUAL(memcmp(sent, got, lengths[i]), 0);
 		say(hypervisor, "loaded\n");
 		CU_ASSERT_EQUAL(await(), COLO_ADAPTER_DONE);
