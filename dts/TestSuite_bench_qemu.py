@@ -57,6 +57,14 @@ def test_pages_are_not_a_sum():
     assert [c.pages for c in colo_trace.checkpoints(text)] == [900, 100, 100, 300, 400, 250]
 
 
+@pytest.mark.parametrize("states,end", [
+    (["active", "colo"], None), (["active", "failed"], "failed"), (["failed", "active"], None), ([], None)])
+def test_end_of_migration(states, end):
+    """Step: QEMU's states. Verify: only a last one that ends it counts."""
+    text = "".join(at(1, f"migrate_set_state new state {state}") for state in states)
+    assert colo_trace.end_of_migration(text) == end
+
+
 @pytest.mark.parametrize("values,percent,expected", [
     ([5], 99, 5), ([5], 50, 5), (range(1, 100), 99, 99), (range(1, 101), 99, 99),
     (range(1, 102), 99, 100), ([3, 1, 2, 4], 50, 2)])

@@ -140,7 +140,11 @@ class Bench:
         return found
 
     def taken(self):
+        """How many checkpoints there are."""
         text = self.trace.read_text("utf-8") if self.trace.exists() else ""
+        over = colo_trace.end_of_migration(text)
+        if over:
+            raise RunFailed(f"QEMU's migration ended: {over}")
         return len(colo_trace.checkpoints(text))
 
     def end(self):

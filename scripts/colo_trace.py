@@ -8,6 +8,7 @@ import statistics
 
 LINE = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6})Z (\w+) ?(.*)$", re.M)
 QUOTED = re.compile(r"'([^']*)'")
+OVER = ("failed", "cancelled", "completed")
 SYNC_PERIOD_S = 1.0  # QEMU adds dirty pages up, and forgets the sum after this
 
 
@@ -63,6 +64,12 @@ def checkpoints(text):
                 found.append(Checkpoint((now - at["stop"]) * 1e3, transfer * 1e3, at["pages"]))
             at = {}
     return found
+
+
+def end_of_migration(text):
+    """@return the state in which QEMU's migration ended, or None: it goes on."""
+    states = [rest.split()[-1] for _, name, rest in events(text) if name == "migrate_set_state"]
+    return states[-1] if states and states[-1] in OVER else None
 
 
 def percentile(values, percent):
