@@ -25,6 +25,7 @@
 	X(tx_ring_full, "bursts the driver took only in part")                             \
 	X(tx_cut, "bursts given up: the driver's peer went away (net_memif)")              \
 	X(tx_no_mbuf, "no mbuf left")                                                      \
+	X(tx_no_key, "turns in which a frame waited for the next key, or was not sealed")  \
 	X(tx_no_credit, "turns without credit")                                            \
 	X(rx_feedback, "feedback frames accepted")                                         \
 	/* receive: every frame ends in exactly one of these */                            \
@@ -41,6 +42,8 @@
 	X(drop_channel, "no such channel")                                                 \
 	X(drop_epoch, "of an epoch that is not open")                                      \
 	X(drop_window, "slot beyond the credit")                                           \
+	X(drop_seal, "seal not genuine, or of a key that is not in use")                   \
+	X(drop_replay, "packet number seen before, or too old to tell")                    \
 	X(drop_header_crc, "CRC of header and records differs")                            \
 	X(drop_records, "no records or too many")                                          \
 	X(drop_block, "no such block")                                                     \

@@ -14,7 +14,7 @@ send_frame(struct colo_lane_rings *rings, struct rte_mempool *pool,
 	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
 	struct colo_frame_fields fields = {
 		.type = COLO_FRAME_CONTROL,
-		.length = sizeof(struct colo_header) + length,
+		.length = sizeof(struct colo_header) + length + colo_frame_tag_room(t),
 		.packet_number = packet_number,
 	};
 	uint8_t *start;
@@ -28,8 +28,8 @@ send_frame(struct colo_lane_rings *rings, struct rte_mempool *pool,
 	}
 	colo_frame_write_outer(t, start, fields.length);
 	memcpy(start + t->length + sizeof(struct colo_header), body, length);
-	colo_frame_write_header(
-		t, (struct colo_header *)(start + t->length), &fields, fields.length);
+	colo_frame_write_header(t, (struct colo_header *)(start + t->length), &fields,
+		sizeof(struct colo_header) + length);
 	if (rte_ring_enqueue(rings->tx, m) != 0)
 		rte_pktmbuf_free(m);
 }

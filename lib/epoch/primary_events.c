@@ -84,7 +84,9 @@ colo_primary_poll_lane(struct colo_primary *p)
 	colo_lane_timer(&p->lane, p->now_us);
 	if (rte_ring_dequeue(p->send->lane.rx, &m) != 0)
 		return false;
+	/* a poll core has opened its seal */
 	if (colo_frame_check(&p->send->phase.filter, m, &f) == COLO_FRAME_OK &&
+		(!p->send->phase.filter.sealed || colo_frame_opened(&f)) &&
 		colo_lane_answer(&p->lane, &f, &reply, p->now_us))
 		take_reply(p, &reply);
 	rte_pktmbuf_free(m);

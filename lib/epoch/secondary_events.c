@@ -83,7 +83,8 @@ colo_secondary_poll_lane(struct colo_secondary *s)
 		return false;
 	/* what a session left in the ring still fits the filter until the next one is on */
 	if (s->receive->phase.session &&
-		colo_frame_check(&s->receive->phase.filter, m, &f) == COLO_FRAME_OK) {
+		colo_frame_check(&s->receive->phase.filter, m, &f) == COLO_FRAME_OK &&
+		(!s->receive->phase.filter.sealed || colo_frame_opened(&f))) {
 		request = colo_lane_server_take(&s->lane, &f);
 		if (request != NULL)
 			take_request(s, request);

@@ -24,8 +24,9 @@ write_feedback(struct colo_receiver *r, struct rte_mbuf *m)
 {
 	uint8_t body[COLO_FRAME_HEAD_MAX] __attribute__((aligned(8)));
 	struct colo_header *h = (struct colo_header *)body;
-	uint32_t length = sizeof(*h) + colo_receive_window_feedback(&r->window, r->now_us,
-					       (struct colo_feedback *)(h + 1));
+	uint32_t covered = sizeof(*h) + colo_receive_window_feedback(&r->window, r->now_us,
+						(struct colo_feedback *)(h + 1));
+	uint32_t length = covered + colo_frame_tag_room(&r->template);
 	struct colo_frame_fields fields = {
 		.type = COLO_FRAME_FEEDBACK,
 		.length = length,
@@ -35,8 +36,8 @@ write_feedback(struct colo_receiver *r, struct rte_mbuf *m)
 	uint8_t *start = (uint8_t *)rte_pktmbuf_append(m, r->template.length + length);
 
 	colo_frame_write_outer(&r->template, start, length);
-	colo_frame_write_header(&r->template, h, &fields, length);
-	memcpy(start + r->template.length, body, length);
+	colo_frame_write_header(&r->template, h, &fields, covered);
+	memcpy(start + r->template.length, body, covered);
 }
 
 void
@@ -67,17 +68,19 @@ colo_feedback_transmit(struct colo_receiver *r)
 	if (r->id == 0 && r->n_tx < COLO_BURST)
 		r->n_tx += rte_ring_dequeue_burst(
 			r->end->lane.tx, (void **)&r->tx[r->n_tx], COLO_BURST - r->n_tx, NULL);
-	if (r->n_tx == 0)
+	colo_open_seal(r);
+	if (r->n_sealed == 0)
 		return false;
 	if (r->end->port->guarded)
 		sent = colo_guard_tx(
-			r->end->port->id, r->id, r->tx, r->n_tx, &r->counters.n[COLO_tx_cut]);
+			r->end->port->id, r->id, r->tx, r->n_sealed, &r->counters.n[COLO_tx_cut]);
 	else
-		sent = rte_eth_tx_burst(r->end->port->id, r->id, r->tx, r->n_tx);
-	if (sent < r->n_tx) {
+		sent = rte_eth_tx_burst(r->end->port->id, r->id, r->tx, r->n_sealed);
+	if (sent < r->n_sealed)
 		colo_receive_count(r, COLO_tx_ring_full);
+	if (sent < r->n_tx)
 		memmove(r->tx, r->tx + sent, (r->n_tx - sent) * sizeof(r->tx[0]));
-	}
 	r->n_tx -= sent;
+	r->n_sealed -= sent;
 	return sent > 0;
 }

@@ -165,6 +165,8 @@ parse(struct colo_receiver *r, struct rte_mbuf *m, struct colo_page_packet *p)
 	if (!r->session)
 		return COLO_drop_session;
 	why = colo_frame_check(&r->filter, m, &p->frame);
+	if (why == COLO_FRAME_OK)
+		why = colo_open(r, &p->frame);
 	if (why != COLO_FRAME_OK)
 		return why;
 	if (p->frame.type == COLO_FRAME_CONTROL)

@@ -5,7 +5,7 @@
  *
  *     (rx.c)     a burst off the queue, lib/channel: the primary has the same
  *     parse.c    header, slot, epoch, records: everything checked before the first write
- *     (open.c)   the seal is opened here once frames are sealed
+ *     open.c     the seal is opened
  *     decode.c   contents of each record, decompressed and checked against their CRC
  *     place.c    into the cache; in precopy into guest memory too
  *     record.c   dirty bits, counts, digest; then the slot is placed
@@ -28,6 +28,7 @@
 #include "lane.h"
 #include "port.h"
 #include "rx.h"
+#include "seal_end.h"
 #include "window.h"
 
 /**
@@ -42,6 +43,7 @@ struct colo_receive_phase {
 	uint32_t ip_udp_len; /**< COLO_IPV4_UDP_LEN or COLO_IPV6_UDP_LEN */
 	uint32_t epoch;	     /**< the open epoch, 0: none */
 	uint8_t kind;	     /**< of it: enum colo_epoch_kind */
+	uint8_t seal_shift;  /**< of a sealed session: filter.sealed */
 };
 
 /** All receiving channels of a secondary. Made at start. */
@@ -94,6 +96,8 @@ struct colo_receiver {
 	uint8_t *linear;		 /**< a payload that lies in more than one segment */
 	struct rte_mbuf *tx[COLO_BURST]; /**< feedback and control frames on their way out */
 	uint16_t n_tx;
+	uint16_t n_sealed; /**< of them may go: sealed, or not to be */
+	struct colo_seal_end seal;
 	struct colo_counters counters;
 	/* shared with the control core */
 	struct colo_receive_progress progress;
@@ -129,6 +133,12 @@ bool colo_parse(struct colo_receiver *r, struct rte_mbuf *m, struct colo_page_pa
 /** parse.c: the records of @p p against blocks and geometry. @return COLO_FRAME_OK or a counter. */
 enum colo_counter colo_parse_records(
 	const struct colo_blocks *blocks, uint32_t part_size, struct colo_page_packet *p);
+
+/** open.c: open the seal, if the session has one. @return COLO_FRAME_OK or a counter. */
+enum colo_counter colo_open(struct colo_receiver *r, struct colo_frame *f);
+
+/** open.c: seal what waits in r->tx. */
+void colo_open_seal(struct colo_receiver *r);
 
 /** decode.c: contents of all records. @return false when the packet is dropped (counted). */
 bool colo_decode(struct colo_receiver *r, struct colo_page_packet *p);

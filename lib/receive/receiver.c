@@ -61,7 +61,12 @@ adopt_session(struct colo_receiver *r, const struct colo_receive_phase *phase)
 	r->filter = phase->filter;
 	colo_frame_template_init(&r->template, &phase->filter.local, &phase->peer,
 		phase->peer.channel_port[r->id], phase->filter.session, r->id);
-	r->part_size = colo_part_size(r->end->port->mtu, phase->ip_udp_len);
+	r->template.sealed = phase->filter.sealed;
+	colo_seal_end_adopt(&r->seal, phase->seal_shift);
+	r->part_size = colo_part_size(r->end->port->mtu, phase->ip_udp_len, r->template.sealed);
+	rte_pktmbuf_free_bulk(r->tx, r->n_tx);
+	r->n_tx = 0;
+	r->n_sealed = 0;
 	colo_receive_window_init(&r->window, r->end->window);
 	r->epoch = 0; /* epochs are counted from 1 again */
 	r->next_packet = 0;

@@ -26,6 +26,8 @@ take(struct colo_sender *s, struct rte_mbuf *m)
 	if (!s->session)
 		return COLO_drop_session;
 	why = colo_frame_check(&s->filter, m, &f);
+	if (why == COLO_FRAME_OK && s->filter.sealed)
+		why = colo_seal_take(&s->seal, &f);
 	if (why != COLO_FRAME_OK)
 		return why;
 	if (f.type == COLO_FRAME_FEEDBACK)

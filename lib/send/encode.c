@@ -130,7 +130,8 @@ build(struct colo_sender *s, struct colo_item *items, unsigned int n)
 	uint32_t head =
 		s->template.length + sizeof(struct colo_header) + n * sizeof(struct colo_record);
 	struct rte_mbuf *m = rte_pktmbuf_alloc(s->end->port->tx_pool);
-	bool inline_payload = s->zstd_on || !s->end->port->zero_copy;
+	/* a sealed payload is encrypted where it lies, which must not be the guest's page */
+	bool inline_payload = s->zstd_on || s->template.sealed || !s->end->port->zero_copy;
 
 	if (m == NULL)
 		return NULL;
@@ -138,6 +139,10 @@ build(struct colo_sender *s, struct colo_item *items, unsigned int n)
 	m->pkt_len = head;
 	if (inline_payload) {
 		copy_payload(m, items, n);
+		if (s->template.sealed && rte_pktmbuf_append(m, COLO_SEAL_TAG_LEN) == NULL) {
+			rte_pktmbuf_free(m);
+			return NULL;
+		}
 	} else if (!chain_payload(s, m, items, n)) {
 		rte_pktmbuf_free(m);
 		return NULL;

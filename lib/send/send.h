@@ -8,7 +8,7 @@
  *     pick.c     the next pages to send: claimed pieces of `todo`, or what a source feeds; zero
  *                test, compression
  *     encode.c   one packet: headers, records, payload (from where it lies, or copied)
- *     (seal.c)   frames are sealed here once there are keys
+ *     seal.c     frames are sealed, the control lane's too
  *     transmit.c to the driver; what it does not take waits
  *
  * Runs on poll cores only: no lock, allocation, system call or log line.
@@ -28,6 +28,7 @@
 #include "lane.h"
 #include "port.h"
 #include "rx.h"
+#include "seal_end.h"
 #include "window.h"
 
 /** Pieces that have pages to send, claimed one by one by all senders. */
@@ -47,8 +48,9 @@ struct colo_send_phase {
 	struct colo_address peer;
 	uint32_t ip_udp_len;
 	uint32_t first_credit;
-	uint32_t epoch; /**< to be sent, 0: none */
-	bool fed;	/**< its pages come through the feed, not from the outbox */
+	uint32_t epoch;	    /**< to be sent, 0: none */
+	uint8_t seal_shift; /**< of a sealed session: filter.sealed */
+	bool fed;	    /**< its pages come through the feed, not from the outbox */
 	bool zstd;
 	int zstd_level;
 };
@@ -146,6 +148,8 @@ struct colo_sender {
 	uint64_t now_us;
 	struct rte_mbuf *tx[2 * COLO_BURST]; /**< frames for the driver */
 	uint16_t n_tx;
+	uint16_t n_sealed; /**< of them may go: sealed, or not to be */
+	struct colo_seal_end seal;
 	uint64_t pages, zero_pages, digest, wire_bytes, resent; /**< of the epoch */
 	struct colo_counters counters;
 	struct colo_send_window window;
@@ -186,7 +190,10 @@ void colo_encode_new(struct colo_sender *s);
 bool colo_encode(struct colo_sender *s, uint64_t slot, struct colo_item *items, unsigned int n,
 	bool first_time, uint16_t flags);
 
-/** transmit.c: give s->tx (and the lane's ring, first channel) to the driver. */
+/** seal.c: frames of the lane's ring (first channel) join s->tx, and all are sealed. */
+void colo_seal(struct colo_sender *s);
+
+/** transmit.c: give what is sealed of s->tx to the driver. */
 bool colo_transmit(struct colo_sender *s);
 
 /** sender.c: @return a channel's state, or NULL with @p err. Main lcore, at start. */

@@ -100,12 +100,16 @@ adopt_session(struct colo_sender *s, const struct colo_send_phase *phase)
 	s->filter = phase->filter;
 	colo_frame_template_init(&s->template, &phase->filter.local, &phase->peer,
 		phase->peer.channel_port[s->id], phase->filter.session, s->id);
-	s->part_size = colo_part_size(s->end->port->mtu, phase->ip_udp_len);
-	s->room = s->end->port->mtu - phase->ip_udp_len - sizeof(struct colo_header);
+	s->template.sealed = phase->filter.sealed;
+	colo_seal_end_adopt(&s->seal, phase->seal_shift);
+	s->part_size = colo_part_size(s->end->port->mtu, phase->ip_udp_len, s->template.sealed);
+	s->room = s->end->port->mtu - phase->ip_udp_len - sizeof(struct colo_header) -
+		  colo_frame_tag_room(&s->template);
 	colo_send_window_init(&s->window, phase->first_credit);
 	adopt_epoch(s, phase);
 	rte_pktmbuf_free_bulk(s->tx, s->n_tx);
 	s->n_tx = 0;
+	s->n_sealed = 0;
 }
 
 static void
@@ -165,5 +169,6 @@ colo_send_poll(struct colo_sender *s)
 		colo_encode_new(s);
 		publish(s);
 	}
+	colo_seal(s);
 	return colo_transmit(s) || worked;
 }

@@ -10,20 +10,18 @@ colo_transmit(struct colo_sender *s)
 {
 	uint16_t sent;
 
-	if (s->id == 0 && s->n_tx <= COLO_BURST)
-		s->n_tx += rte_ring_dequeue_burst(
-			s->end->lane.tx, (void **)&s->tx[s->n_tx], COLO_BURST, NULL);
-	if (s->n_tx == 0)
+	if (s->n_sealed == 0)
 		return false;
 	if (s->end->port->guarded)
 		sent = colo_guard_tx(
-			s->end->port->id, s->id, s->tx, s->n_tx, &s->counters.n[COLO_tx_cut]);
+			s->end->port->id, s->id, s->tx, s->n_sealed, &s->counters.n[COLO_tx_cut]);
 	else
-		sent = rte_eth_tx_burst(s->end->port->id, s->id, s->tx, s->n_tx);
-	if (sent < s->n_tx) {
+		sent = rte_eth_tx_burst(s->end->port->id, s->id, s->tx, s->n_sealed);
+	if (sent < s->n_sealed)
 		s->counters.n[COLO_tx_ring_full]++;
+	if (sent < s->n_tx)
 		memmove(s->tx, s->tx + sent, (s->n_tx - sent) * sizeof(s->tx[0]));
-	}
 	s->n_tx -= sent;
+	s->n_sealed -= sent;
 	return sent > 0;
 }

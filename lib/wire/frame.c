@@ -111,7 +111,8 @@ colo_frame_write_header(const struct colo_frame_template *t, struct colo_header 
 	h->length = rte_cpu_to_be_16(f->length);
 	h->flags = rte_cpu_to_be_16(f->flags);
 	h->crc = 0;
-	h->crc = rte_cpu_to_be_32(colo_crc32(h, covered));
+	if (!t->sealed)
+		h->crc = rte_cpu_to_be_32(colo_crc32(h, covered));
 }
 
 /* Outer headers. On success *payload, *room and *port say where UDP's payload is. */
@@ -245,6 +246,10 @@ colo_frame_check(const struct colo_frame_filter *filter, struct rte_mbuf *m, str
 	read_header(f, h);
 	if (rte_be_to_cpu_16(h->length) != f->length)
 		return COLO_drop_length;
+	if (filter->sealed && f->length < sizeof(*h) + COLO_SEAL_TAG_LEN)
+		return COLO_drop_short;
+	if (filter->sealed)
+		f->length -= COLO_SEAL_TAG_LEN;
 	if (f->channel >= filter->n_channels || port != filter->local.channel_port[f->channel])
 		return COLO_drop_channel;
 	why = check_type(filter, f);
@@ -253,8 +258,22 @@ colo_frame_check(const struct colo_frame_filter *filter, struct rte_mbuf *m, str
 	f->covered = covered_bytes(f);
 	if (f->covered == 0)
 		return COLO_drop_length;
+	if (filter->sealed)
+		return COLO_FRAME_OK;
 	h = rte_pktmbuf_read(m, f->payload, f->covered, scratch);
 	if (h == NULL || !check_crc(f, h))
 		return COLO_drop_header_crc;
 	return COLO_FRAME_OK;
+}
+
+bool
+colo_frame_opened(struct colo_frame *f)
+{
+	const void *at = rte_pktmbuf_read(f->mbuf, f->payload, f->covered, f->head);
+
+	if (at == NULL)
+		return false;
+	if (at != f->head)
+		memcpy(f->head, at, f->covered);
+	return true;
 }

@@ -33,6 +33,7 @@ struct colo_frame_template {
 	uint32_t ip_sum; /**< IPv4: sum of the header's words, total length 0 */
 	uint32_t session;
 	uint8_t channel;
+	bool sealed; /**< set by the caller: headers have no CRC, frames end with room for a tag */
 };
 
 /** @p from sends to @p to's UDP port @p to_port, for channel @p channel of @p session. */
@@ -43,12 +44,19 @@ void colo_frame_template_init(struct colo_frame_template *t, const struct colo_a
 void colo_frame_write_outer(
 	const struct colo_frame_template *t, uint8_t *start, uint16_t udp_payload);
 
+/** Bytes that a frame of this flow needs behind its contents. */
+static inline uint16_t
+colo_frame_tag_room(const struct colo_frame_template *t)
+{
+	return t->sealed ? COLO_SEAL_TAG_LEN : 0;
+}
+
 /** Values of a colo_header on the way out. */
 struct colo_frame_fields {
 	uint8_t type;
 	uint8_t n_records;
 	uint16_t flags;
-	uint16_t length; /**< UDP payload */
+	uint16_t length; /**< UDP payload, a tag included */
 	uint32_t epoch;
 	uint32_t slot;
 	uint64_t packet_number;
@@ -67,13 +75,14 @@ struct colo_frame_filter {
 	uint32_t session;
 	unsigned int n_channels;
 	bool take_pages; /**< secondary; else feedback */
+	bool sealed;	 /**< every frame of this session is */
 };
 
 /** A frame that passed colo_frame_check(): host byte order, and a private copy of its head. */
 struct colo_frame {
 	struct rte_mbuf *mbuf;
 	uint32_t payload; /**< offset in the mbuf of the UDP payload */
-	uint16_t length;  /**< of the UDP payload */
+	uint16_t length;  /**< of the UDP payload, without a tag */
 	uint8_t type;
 	uint8_t channel;
 	uint8_t n_records;
@@ -91,9 +100,14 @@ struct colo_frame {
 
 /**
  * Check outer headers, header, lengths, session, channel and CRC. Poll cores; the mbuf stays the
- * caller's. @return COLO_FRAME_OK, or the counter (drop_...) that names what is wrong.
+ * caller's. Of a sealed frame only what is in the clear is checked, and `head` is empty: it must be
+ * opened, then colo_frame_opened() is called. @return COLO_FRAME_OK, or the counter (drop_...) that
+ * names what is wrong.
  */
 enum colo_counter colo_frame_check(
 	const struct colo_frame_filter *filter, struct rte_mbuf *m, struct colo_frame *f);
+
+/** The seal of a frame that passed colo_frame_check() is open: fill `head`. @return false: cut. */
+bool colo_frame_opened(struct colo_frame *f);
 
 #endif

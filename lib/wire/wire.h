@@ -10,6 +10,7 @@
 #define COLO_WIRE_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,7 +38,8 @@ struct colo_header {
 	rte_be32_t slot;   /**< low 32 bits; +1 for each new page packet of a channel; else 0 */
 	rte_be16_t length; /**< whole UDP payload: what follows in the frame is Ethernet padding */
 	rte_be16_t flags;  /**< COLO_FLAG_* */
-	rte_be32_t crc;	   /**< CRC-32 (Ethernet) of header, record table and body, this field 0 */
+	/** CRC-32 (Ethernet) of header, record table and body, this field 0; sealed frames: 0 */
+	rte_be32_t crc;
 } __attribute__((packed));
 static_assert(sizeof(struct colo_header) == 32, "header");
 
@@ -52,6 +54,9 @@ enum colo_record_kind {
 /**
  * A page packet is its header, n_records of these, and then their payloads in the same order.
  * Records ascend strictly by (block, page, offset) and do not overlap.
+ *
+ * Sealed frames of any type: what follows the header is encrypted, a tag of COLO_SEAL_TAG_LEN bytes
+ * follows that, and authenticates the header as well (lib/seal/seal.h).
  */
 struct colo_record {
 	rte_be32_t page;   /**< number of the (first) page in the block */
@@ -146,7 +151,7 @@ static_assert(sizeof(struct colo_control_reply) == 32, "reply");
 #define COLO_ETHER_LEN	  14u
 #define COLO_IPV4_UDP_LEN 28u
 #define COLO_IPV6_UDP_LEN 48u
-#define COLO_SEAL_TAG_LEN 16u	/**< room an AEAD tag will need at the end of a frame */
+#define COLO_SEAL_TAG_LEN 16u	/**< at the end of a sealed frame */
 #define COLO_MTU_MIN	  1280u /**< IPv6's minimum; a page is then at most four parts */
 #define COLO_MTU_MAX	  9000u
 #define COLO_PART_ALIGN	  16u /**< bytes; raw parts begin at a multiple of it */
@@ -161,15 +166,16 @@ static_assert(COLO_IPV6_UDP_LEN + sizeof(struct colo_header) + COLO_CONTROL_REQU
 static_assert(COLO_MAX_BLOCKS <= 256, "a block's number is one byte of a record");
 
 /**
- * Size of the parts of a raw page for an MTU; 4096 where a whole page fits a packet.
+ * Size of the parts of a raw page for an MTU; 4096 where a whole page fits a packet, with its tag
+ * if it is sealed.
  * Both ends compute it from the MTU agreed in hello, so parts have only one legal geometry.
  */
 static inline uint32_t
-colo_part_size(uint32_t mtu, uint32_t ip_udp_len)
+colo_part_size(uint32_t mtu, uint32_t ip_udp_len, bool sealed)
 {
 	uint32_t room = mtu - ip_udp_len - sizeof(struct colo_header) - sizeof(struct colo_record);
 
-	if (room >= COLO_PAGE_SIZE)
+	if (room - (sealed ? COLO_SEAL_TAG_LEN : 0) >= COLO_PAGE_SIZE)
 		return COLO_PAGE_SIZE;
 	return (room - COLO_SEAL_TAG_LEN) / COLO_PART_ALIGN * COLO_PART_ALIGN;
 }

@@ -13,6 +13,7 @@
 /* In 1000ths of all frames. */
 struct faults {
 	unsigned int drop, twice, swap, flip;
+	unsigned int flip_from; /* first byte of a frame that may be damaged */
 };
 
 static struct {
@@ -132,7 +133,8 @@ static struct rte_mbuf *
 damage(struct rte_mbuf *m)
 {
 	struct rte_mbuf *copy = copy_frame(m);
-	uint32_t bit = random_next() % (copy->data_len * 8u);
+	uint32_t from = t.faults.flip_from * 8u;
+	uint32_t bit = from + random_next() % (copy->data_len * 8u - from);
 
 	rte_pktmbuf_mtod(copy, uint8_t *)[bit / 8] ^= 1u << (bit % 8);
 	rte_pktmbuf_free(m);
@@ -462,11 +464,10 @@ static const struct ut_rig_options base = {
 static const struct faults no_faults;
 
 static void
-every_mtu_and_channels(
-	unsigned int ip_version, bool zero_copy, bool zstd, const struct faults *faults)
+every_mtu_and_channels_of(struct ut_rig_options o, unsigned int ip_version, bool zero_copy,
+	bool zstd, const struct faults *faults)
 {
 	static const uint32_t mtu[] = {1280, 1500, 4200, 9000};
-	struct ut_rig_options o = base;
 
 	o.ip_version = ip_version;
 	o.zero_copy = zero_copy;
@@ -476,6 +477,23 @@ every_mtu_and_channels(
 			run(&o, faults, zstd);
 		}
 	}
+}
+
+static void
+every_mtu_and_channels(
+	unsigned int ip_version, bool zero_copy, bool zstd, const struct faults *faults)
+{
+	every_mtu_and_channels_of(base, ip_version, zero_copy, zstd, faults);
+}
+
+static void
+every_mtu_and_channels_sealed(
+	unsigned int ip_version, bool zero_copy, bool zstd, const struct faults *faults)
+{
+	struct ut_rig_options o = base;
+
+	o.sealed = true;
+	every_mtu_and_channels_of(o, ip_version, zero_copy, zstd, faults);
 }
 
 static void
@@ -514,6 +532,21 @@ static void
 test_faults_zstd(void)
 {
 	every_mtu_and_channels(6, false, true, &bad_wire);
+}
+
+/* Zero copy is not possible then, and not done: what is sent from would be encrypted. */
+static void
+test_sealed_raw(void)
+{
+	every_mtu_and_channels_sealed(4, true, false, &no_faults);
+	every_mtu_and_channels_sealed(6, false, false, &bad_wire);
+}
+
+static void
+test_sealed_zstd(void)
+{
+	every_mtu_and_channels_sealed(6, false, true, &no_faults);
+	every_mtu_and_channels_sealed(4, false, true, &bad_wire);
 }
 
 /* Frames of epochs and sessions that are over come again, at a bad time: not a byte changes. */
@@ -558,6 +591,101 @@ test_replay(void)
 	CU_ASSERT_EQUAL(sum_counters(true, COLO_rx_duplicate, COLO_rx_duplicate) >=
 				2 * sum_counters(true, COLO_rx_placed, COLO_rx_placed) / 3,
 		1);
+	end();
+}
+
+/* With seals nothing that was recorded is even looked into. */
+static void
+test_replay_sealed(void)
+{
+	struct ut_rig_options o = base;
+	uint64_t placed;
+
+	o.sealed = true;
+	begin(&o, &no_faults);
+	t.zstd = false;
+	t.hold = true;
+	dirty_all();
+	transfer(1, COLO_EPOCH_PRECOPY);
+	model_take();
+	t.hold = false;
+	placed = sum_counters(true, COLO_rx_placed, COLO_rx_placed);
+	t.given_up = true; /* what is put in here was not sent */
+	open_epoch(2, COLO_EPOCH_CHECKPOINT);
+	replay();
+	CU_ASSERT_TRUE(t.n_held > 100);
+	/* those that were put into another channel's queue were handed over to their own */
+	CU_ASSERT_EQUAL(sum_counters(true, COLO_drop_replay, COLO_drop_replay), t.n_held);
+	CU_ASSERT_EQUAL(sum_counters(true, COLO_rx_placed, COLO_rx_placed), placed);
+	check_guest();
+	check_nothing_recorded();
+	end();
+}
+
+/* Every frame is damaged on its way: none is placed, each is counted. */
+static void
+test_forged_sealed(void)
+{
+	/* nobody checks every bit of the outer headers */
+	const struct faults flip = {.flip = 1000, .flip_from = COLO_ETHER_LEN + COLO_IPV4_UDP_LEN};
+	struct ut_rig_options o = base;
+
+	o.sealed = true;
+	begin(&o, &flip);
+	t.zstd = false;
+	t.given_up = true;
+	dirty_all();
+	open_epoch(1, COLO_EPOCH_PRECOPY);
+	for (unsigned int i = 0; i < 300; i++)
+		turn();
+	CU_ASSERT_EQUAL(sum_counters(true, COLO_rx_placed, COLO_rx_placed), 0);
+	CU_ASSERT_TRUE(sum_counters(true, COLO_drop_seal, COLO_drop_seal) > 100);
+	check_guest();
+	t.faults = no_faults;
+	while (!complete(1))
+		turn();
+	check_cache();
+	end();
+}
+
+/* What a control core does beside its work: the gate is passed before a key is replaced. */
+static void
+renew_keys(void)
+{
+	struct colo_error err = {""};
+
+	for (unsigned int end = 0; end < 2; end++) {
+		if (!colo_seal_keys_retire(&t.rig->keys[end]))
+			continue;
+		raise_and_wait();
+		CU_ASSERT_EQUAL_FATAL(colo_seal_keys_renew(&t.rig->keys[end], &err), 0);
+	}
+}
+
+/* A new key every 1024 packets: nothing is lost by it, and it waits where a key is late. */
+static void
+test_rekey(void)
+{
+	struct ut_rig_options o = base;
+	uint32_t epoch = 0, turns = 0;
+
+	o.sealed = true;
+	o.seal_shift = COLO_SEAL_SHIFT_MIN;
+	o.n_channels = 1;
+	begin(&o, &no_faults);
+	t.zstd = false;
+	while (atomic_load(&t.rig->keys[1].flow[1].flow->used) < 5) {
+		dirty_all();
+		open_epoch(++epoch, COLO_EPOCH_PRECOPY);
+		while (!complete(epoch)) {
+			turn();
+			if (++turns % 64 == 0) /* late now and then */
+				renew_keys();
+		}
+		check_cache();
+	}
+	CU_ASSERT_NOT_EQUAL(sum_counters(false, COLO_tx_no_key, COLO_tx_no_key), 0);
+	CU_ASSERT_EQUAL(sum_counters(true, COLO_drop_seal, COLO_drop_seal), 0);
 	end();
 }
 
@@ -776,7 +904,12 @@ static const struct ut_case cases[] = {
 	{"zstd, IPv4, a zero-copy port", test_zstd_ipv4_zero_copy},
 	{"raw over a bad wire", test_faults_raw},
 	{"zstd over a bad wire", test_faults_zstd},
+	{"sealed, raw", test_sealed_raw},
+	{"sealed, zstd", test_sealed_zstd},
 	{"old frames come again", test_replay},
+	{"what was recorded comes again, sealed", test_replay_sealed},
+	{"every frame is forged, sealed", test_forged_sealed},
+	{"new keys", test_rekey},
 	{"a second session", test_second_session},
 	{"a phase that was missed", test_missed_phase},
 	{"an epoch that is not whole", test_partial_epoch},

@@ -456,7 +456,7 @@ check_part(uint16_t offset, uint16_t length, enum colo_counter why)
 static void
 test_parts(void)
 {
-	const uint16_t part = colo_part_size(1500, COLO_IPV4_UDP_LEN);
+	const uint16_t part = colo_part_size(1500, COLO_IPV4_UDP_LEN, false);
 	const uint16_t last = COLO_PAGE_SIZE - 2 * part;
 
 	begin(1500, 4);
@@ -483,7 +483,7 @@ test_parts(void)
 static void
 test_parts_order(void)
 {
-	const uint16_t part = colo_part_size(1500, COLO_IPV4_UDP_LEN);
+	const uint16_t part = colo_part_size(1500, COLO_IPV4_UDP_LEN, false);
 	static const struct {
 		unsigned int first, second;
 		enum colo_counter why;

@@ -59,7 +59,7 @@ test_session(void)
 	CU_ASSERT_TRUE(r->session);
 	CU_ASSERT_EQUAL(r->epoch, 0);
 	CU_ASSERT_EQUAL(r->window.credit, 64);
-	CU_ASSERT_EQUAL(r->part_size, colo_part_size(1500, COLO_IPV4_UDP_LEN));
+	CU_ASSERT_EQUAL(r->part_size, colo_part_size(1500, COLO_IPV4_UDP_LEN, false));
 	CU_ASSERT_EQUAL(r->template.channel, 0);
 	CU_ASSERT_EQUAL(r->template.session, UT_RIG_SESSION);
 	ut_rig_free(rig);

@@ -166,20 +166,28 @@ expect_out(uint32_t first, unsigned int n)
 	}
 }
 
+/* As the sender's turn ends. */
+static bool
+go(struct colo_sender *s)
+{
+	colo_seal(s);
+	return colo_transmit(s);
+}
+
 static void
 test_transmit(void)
 {
 	begin(8); /* a driver that takes 7 */
-	CU_ASSERT_FALSE(colo_transmit(t.s));
+	CU_ASSERT_FALSE(go(t.s));
 	queue(20);
-	CU_ASSERT_TRUE(colo_transmit(t.s));
+	CU_ASSERT_TRUE(go(t.s));
 	CU_ASSERT_EQUAL(t.s->n_tx, 13);
 	CU_ASSERT_EQUAL(t.s->counters.n[COLO_tx_ring_full], 1);
-	CU_ASSERT_FALSE(colo_transmit(t.s)); /* not one more */
+	CU_ASSERT_FALSE(go(t.s)); /* not one more */
 	expect_out(60, 7);
-	CU_ASSERT_TRUE(colo_transmit(t.s));
+	CU_ASSERT_TRUE(go(t.s));
 	expect_out(67, 7);
-	CU_ASSERT_TRUE(colo_transmit(t.s));
+	CU_ASSERT_TRUE(go(t.s));
 	expect_out(74, 6);
 	CU_ASSERT_EQUAL(t.s->n_tx, 0);
 	ut_rig_free(t.rig);
@@ -192,19 +200,19 @@ test_transmit_lane(void)
 	begin(0);
 	queue(COLO_BURST);
 	queue_lane(COLO_BURST + 1);
-	CU_ASSERT_TRUE(colo_transmit(t.s));
+	CU_ASSERT_TRUE(go(t.s));
 	expect_out(60, COLO_BURST);
 	expect_out(1000, COLO_BURST);
-	CU_ASSERT_TRUE(colo_transmit(t.s));
+	CU_ASSERT_TRUE(go(t.s));
 	expect_out(1000 + COLO_BURST, 1);
 	queue(COLO_BURST + 1);
 	queue_lane(1);
-	CU_ASSERT_TRUE(colo_transmit(t.s)); /* no room for a burst more: next time */
+	CU_ASSERT_TRUE(go(t.s)); /* no room for a burst more: next time */
 	expect_out(60, COLO_BURST + 1);
 	CU_ASSERT_EQUAL(rte_ring_count(t.rig->send.lane.tx), 1);
-	CU_ASSERT_FALSE(colo_transmit(t.rig->send.channel[1]));
+	CU_ASSERT_FALSE(go(t.rig->send.channel[1]));
 	CU_ASSERT_EQUAL(rte_ring_count(t.rig->send.lane.tx), 1);
-	CU_ASSERT_TRUE(colo_transmit(t.s));
+	CU_ASSERT_TRUE(go(t.s));
 	expect_out(1000, 1);
 	ut_rig_free(t.rig);
 }

@@ -33,6 +33,8 @@ struct ut_rig_options {
 	unsigned int n_channels;
 	unsigned int window;
 	bool zero_copy;
+	bool sealed;
+	uint8_t seal_shift;    /* 0: the default */
 	unsigned int out_ring; /* frames a driver takes at most, 0: more than are ever sent */
 	unsigned int n_blocks;
 	uint64_t block_size[COLO_MAX_BLOCKS];
@@ -47,7 +49,11 @@ struct ut_rig {
 	struct colo_blocks blocks[2]; /* primary's, secondary's */
 	struct colo_send_end send;
 	struct colo_receive_end receive;
+	struct colo_seal_device seal;
+	struct colo_seal_keys keys[2];
 };
+
+static const uint8_t ut_rig_secret[COLO_SEAL_SECRET_LEN] = "the secret of a session in tests";
 
 static inline struct rte_ring *
 ut_rig_ring(const char *what, unsigned int end, unsigned int channel, unsigned int n)
@@ -120,7 +126,8 @@ ut_rig_filter(const struct ut_rig *r, unsigned int end)
 		.peer = r->address[1 - end],
 		.session = UT_RIG_SESSION,
 		.n_channels = r->o.n_channels,
-		.take_pages = end == 1};
+		.take_pages = end == 1,
+		.sealed = r->o.sealed};
 }
 
 /* The first phase of both ends: a session, no epoch. Adopted at their next turn. */
@@ -132,11 +139,13 @@ ut_rig_session(struct ut_rig *r)
 	r->send.phase = (struct colo_send_phase){.session = true,
 		.filter = ut_rig_filter(r, 0),
 		.peer = r->address[1],
+		.seal_shift = r->o.seal_shift,
 		.ip_udp_len = ip_udp_len,
 		.first_credit = r->o.window};
 	r->receive.phase = (struct colo_receive_phase){.session = true,
 		.filter = ut_rig_filter(r, 1),
 		.peer = r->address[0],
+		.seal_shift = r->o.seal_shift,
 		.ip_udp_len = ip_udp_len};
 	colo_gate_raise(&r->send.gate);
 	colo_gate_raise(&r->receive.gate);
@@ -171,6 +180,31 @@ ut_rig_ends(struct ut_rig *r)
 	}
 }
 
+/* Keys for both ends, as the control cores would make them. */
+static inline void
+ut_rig_seals(struct ut_rig *r)
+{
+	struct colo_error err = {""};
+
+	if (!r->o.sealed)
+		return;
+	if (r->o.seal_shift == 0)
+		r->o.seal_shift = COLO_SEAL_SHIFT_DEFAULT;
+	CU_ASSERT_EQUAL_FATAL(
+		colo_seal_device_open(&r->seal, 2 * r->o.n_channels, 16 * COLO_MAX_CHANNELS, &err),
+		0);
+	r->keys[0].device = r->keys[1].device = &r->seal;
+	for (unsigned int c = 0; c < r->o.n_channels; c++) {
+		colo_seal_end_add(&r->send.channel[c]->seal, &r->keys[0], c, true, c);
+		colo_seal_end_add(
+			&r->receive.channel[c]->seal, &r->keys[1], c, false, r->o.n_channels + c);
+	}
+	for (unsigned int end = 0; end < 2; end++)
+		CU_ASSERT_EQUAL_FATAL(
+			colo_seal_keys_begin(&r->keys[end], ut_rig_secret, r->o.seal_shift, &err),
+			0);
+}
+
 /* Everything made, a session wanted; the ends adopt it at their first turn. */
 static inline struct ut_rig *
 ut_rig_new(const struct ut_rig_options *o)
@@ -185,6 +219,7 @@ ut_rig_new(const struct ut_rig_options *o)
 	ut_rig_port(r, 1);
 	ut_rig_blocks(r);
 	ut_rig_ends(r);
+	ut_rig_seals(r);
 	ut_rig_session(r);
 	return r;
 }
@@ -212,6 +247,9 @@ ut_rig_drain(struct rte_ring *ring)
 static inline void
 ut_rig_free(struct ut_rig *r)
 {
+	for (unsigned int end = 0; end < 2; end++)
+		colo_seal_keys_end(&r->keys[end]);
+	colo_seal_device_close(&r->seal);
 	for (unsigned int c = 0; c < r->o.n_channels; c++) {
 		colo_sender_free(r->send.channel[c]);
 		colo_receiver_free(r->receive.channel[c]);

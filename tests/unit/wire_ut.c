@@ -43,9 +43,9 @@ test_small_frames_fit(void)
 
 /* Parts cover the page, are few enough, and fit the MTU; a part leaves room for an AEAD tag. */
 static void
-check_parts(uint32_t mtu, uint32_t ip_udp_len)
+check_parts(uint32_t mtu, uint32_t ip_udp_len, bool sealed)
 {
-	uint32_t size = colo_part_size(mtu, ip_udp_len);
+	uint32_t size = colo_part_size(mtu, ip_udp_len, sealed);
 	uint32_t overhead = ip_udp_len + sizeof(struct colo_header) + sizeof(struct colo_record);
 	uint32_t n = (COLO_PAGE_SIZE + size - 1) / size;
 
@@ -55,10 +55,11 @@ check_parts(uint32_t mtu, uint32_t ip_udp_len)
 	CU_ASSERT_TRUE(n * size >= COLO_PAGE_SIZE);
 	CU_ASSERT_TRUE((n - 1) * size < COLO_PAGE_SIZE);
 	CU_ASSERT_TRUE(overhead + size <= mtu);
-	/* a whole page takes the last bytes of an MTU that is just large enough: it cannot be
-	 * sealed */
-	if (size < COLO_PAGE_SIZE)
+	/* without a seal a whole page may take the last bytes of an MTU that is just large enough
+	 */
+	if (sealed || size < COLO_PAGE_SIZE)
 		CU_ASSERT_TRUE(overhead + size + COLO_SEAL_TAG_LEN <= mtu);
+	overhead += sealed ? COLO_SEAL_TAG_LEN : 0;
 	CU_ASSERT_EQUAL(size == COLO_PAGE_SIZE, overhead + COLO_PAGE_SIZE <= mtu);
 }
 
@@ -66,22 +67,28 @@ static void
 test_parts_every_mtu(void)
 {
 	for (uint32_t mtu = COLO_MTU_MIN; mtu <= COLO_MTU_MAX; mtu++) {
-		check_parts(mtu, COLO_IPV4_UDP_LEN);
-		check_parts(mtu, COLO_IPV6_UDP_LEN);
+		check_parts(mtu, COLO_IPV4_UDP_LEN, false);
+		check_parts(mtu, COLO_IPV6_UDP_LEN, false);
+		check_parts(mtu, COLO_IPV4_UDP_LEN, true);
+		check_parts(mtu, COLO_IPV6_UDP_LEN, true);
 	}
 }
 
 static void
 test_parts_known(void)
 {
-	CU_ASSERT_EQUAL(colo_part_size(1280, COLO_IPV4_UDP_LEN), 1184);
-	CU_ASSERT_EQUAL(colo_part_size(1280, COLO_IPV6_UDP_LEN), 1168);
-	CU_ASSERT_EQUAL(colo_part_size(1500, COLO_IPV4_UDP_LEN), 1408);
-	CU_ASSERT_EQUAL(colo_part_size(1500, COLO_IPV6_UDP_LEN), 1376);
-	CU_ASSERT_EQUAL(colo_part_size(4200, COLO_IPV4_UDP_LEN), COLO_PAGE_SIZE);
-	CU_ASSERT_EQUAL(colo_part_size(4200, COLO_IPV6_UDP_LEN), COLO_PAGE_SIZE);
-	CU_ASSERT_EQUAL(colo_part_size(9000, COLO_IPV4_UDP_LEN), COLO_PAGE_SIZE);
-	CU_ASSERT_EQUAL(colo_part_size(9000, COLO_IPV6_UDP_LEN), COLO_PAGE_SIZE);
+	CU_ASSERT_EQUAL(colo_part_size(1280, COLO_IPV4_UDP_LEN, false), 1184);
+	CU_ASSERT_EQUAL(colo_part_size(1280, COLO_IPV6_UDP_LEN, true), 1168);
+	CU_ASSERT_EQUAL(colo_part_size(1500, COLO_IPV4_UDP_LEN, false), 1408);
+	CU_ASSERT_EQUAL(colo_part_size(1500, COLO_IPV6_UDP_LEN, false), 1376);
+	CU_ASSERT_EQUAL(colo_part_size(4200, COLO_IPV4_UDP_LEN, false), COLO_PAGE_SIZE);
+	CU_ASSERT_EQUAL(colo_part_size(4200, COLO_IPV6_UDP_LEN, false), COLO_PAGE_SIZE);
+	CU_ASSERT_EQUAL(colo_part_size(9000, COLO_IPV4_UDP_LEN, false), COLO_PAGE_SIZE);
+	CU_ASSERT_EQUAL(colo_part_size(9000, COLO_IPV6_UDP_LEN, false), COLO_PAGE_SIZE);
+	CU_ASSERT_EQUAL(colo_part_size(4187, COLO_IPV4_UDP_LEN, true), 4080);
+	CU_ASSERT_EQUAL(colo_part_size(4188, COLO_IPV4_UDP_LEN, true), COLO_PAGE_SIZE);
+	CU_ASSERT_EQUAL(colo_part_size(4207, COLO_IPV6_UDP_LEN, true), 4080);
+	CU_ASSERT_EQUAL(colo_part_size(4208, COLO_IPV6_UDP_LEN, true), COLO_PAGE_SIZE);
 }
 
 struct place {
