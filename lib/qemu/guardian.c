@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The guardian process: waits for the primary's end, and resumes the guest if it was a bad one. */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "beside.h"
 #include "guardian.h"
 #include "private_dir.h"
 #include "qmp.h"
@@ -23,9 +20,7 @@ enum note {
 	NOTE_FILE = 'f',
 };
 
-#define FIRST_HANDLE   3   /* not one of stdin, stdout, stderr */
 #define RETRY_PAUSE_MS 20u /* QEMU needs a moment to see that its last client is gone */
-#define CHILD_SOCKET   FIRST_HANDLE
 #define COMMAND_MS     1000u
 
 /* What the guardian knows when the primary ends. */
@@ -95,83 +90,31 @@ resume_guest(struct colo_qmp *q, const char *path)
 		colo_wait_fd(-1, 0, COLO_NO_ABORT, colo_deadline(RETRY_PAUSE_MS));
 }
 
-/* Keep nothing of the primary's but the socket: no terminal, no pipe that somebody waits for. */
 static void
-let_go(int fd)
-{
-	int null = open("/dev/null", O_RDWR);
-
-	setsid();
-	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
-	for (int i = 0; i < FIRST_HANDLE; i++)
-		dup2(null, i);
-	dup2(fd, CHILD_SOCKET);
-	close_range(CHILD_SOCKET + 1, UINT_MAX, 0);
-	if (chdir("/") != 0)
-		return; /* it only keeps a directory busy */
-}
-
-static void __attribute__((noreturn)) guard(int fd, const char *path)
+guard(int fd, void *path)
 {
 	struct colo_qmp *q = malloc(sizeof(*q));
 	struct last_words last;
 
-	prctl(PR_SET_NAME, "dpdk-colo-guard");
-	let_go(fd);
-	await_end(CHILD_SOCKET, &last);
+	await_end(fd, &last);
 	if (q != NULL && last.note != NOTE_END && last.note != NOTE_RUNS)
 		resume_guest(q, path);
 	if (last.note != NOTE_END)
 		remove_file(last.file);
-	_exit(0);
+	free(q);
 }
 
-/* Fork twice: init reaps the guardian, so that the primary never has to. */
-static int
-fork_guardian(const int pair[2], const char *path)
-{
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		pid = fork();
-		if (pid == 0)
-			guard(pair[1], path);
-		_exit(pid < 0);
-	}
-	if (pid < 0)
-		return -1;
-	while (waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR)
-			return -1;
-	}
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
-}
+static const struct colo_beside guardian_process = {.name = "dpdk-colo-guard", .live = guard};
 
 int
 colo_guardian_start(const char *qmp_path, struct colo_error *err)
 {
 	char path[PATH_MAX];
-	int handle, pair[2];
 
 	/* the guardian leaves this directory */
 	if (realpath(qmp_path, path) == NULL)
 		return colo_error_set(err, "no QMP socket at %s: %s", qmp_path, strerror(errno));
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-		return colo_error_set(err, "guardian has no socket: %s", strerror(errno));
-	handle = fcntl(pair[0], F_DUPFD_CLOEXEC, FIRST_HANDLE);
-	close(pair[0]);
-	pair[0] = handle;
-	if (handle >= 0 && fork_guardian(pair, path) != 0) {
-		close(handle);
-		handle = -1;
-	}
-	close(pair[1]);
-	if (handle < 0)
-		return colo_error_set(err, "guardian cannot be started: %s", strerror(errno));
-	return handle;
+	return colo_beside_start(&guardian_process, path, err);
 }
 
 static void

@@ -81,12 +81,15 @@ note_event(struct colo_qmp *q, const struct colo_json *message)
 		return false;
 	if (colo_json_string(&event, name, sizeof(name)) < 0)
 		return true; /* none of ours has such a long name */
-	if (strcmp(name, "STOP") == 0)
+	if (strcmp(name, "STOP") == 0) {
 		q->stops++;
-	else if (strcmp(name, "RESUME") == 0)
+		q->stopped = true;
+	} else if (strcmp(name, "RESUME") == 0) {
 		q->resumes++;
-	else if (strcmp(name, "SHUTDOWN") == 0)
+		q->stopped = false;
+	} else if (strcmp(name, "SHUTDOWN") == 0) {
 		q->shutdowns++;
+	}
 	return true;
 }
 
@@ -137,14 +140,14 @@ await_answer(
 }
 
 static enum colo_outcome
-send_command(struct colo_qmp *q, const char *command, const char *arguments, uint64_t deadline,
-	struct colo_error *err)
+send_command(struct colo_qmp *q, const char *verb, const char *command, const char *arguments,
+	uint64_t deadline, struct colo_error *err)
 {
 	char text[COLO_QMP_COMMAND_MAX];
 	enum colo_outcome sent;
 	int n;
 
-	n = snprintf(text, sizeof(text), "{\"execute\":\"%s\",\"id\":%" PRIu64 "%s%s}\n", command,
+	n = snprintf(text, sizeof(text), "{\"%s\":\"%s\",\"id\":%" PRIu64 "%s%s}\n", verb, command,
 		++q->last_id, arguments != NULL ? ",\"arguments\":" : "",
 		arguments != NULL ? arguments : "");
 	if (n < 0 || (size_t)n >= sizeof(text)) {
@@ -176,16 +179,16 @@ open_answer(struct colo_qmp *q, const char *command, const struct colo_json *mes
 	return COLO_OUTCOME_REFUSED;
 }
 
-enum colo_outcome
-colo_qmp_command(struct colo_qmp *q, const char *command, const char *arguments, uint64_t deadline,
-	struct colo_json *reply, struct colo_error *err)
+static enum colo_outcome
+carry_out(struct colo_qmp *q, const char *verb, const char *command, const char *arguments,
+	uint64_t deadline, struct colo_json *reply, struct colo_error *err)
 {
 	struct colo_json message, ignored;
 	enum colo_outcome got;
 
 	if (q->fd < 0)
 		return gone(q, err, "is not connected");
-	got = send_command(q, command, arguments, deadline, err);
+	got = send_command(q, verb, command, arguments, deadline, err);
 	if (got == COLO_OUTCOME_OK)
 		got = await_answer(q, deadline, &message, err);
 	if (got == COLO_OUTCOME_OK)
@@ -195,6 +198,36 @@ colo_qmp_command(struct colo_qmp *q, const char *command, const char *arguments,
 	if (got == COLO_OUTCOME_ABORTED)
 		colo_error_set(err, "`%s` to QEMU at %s was given up", command, q->path);
 	return got;
+}
+
+enum colo_outcome
+colo_qmp_command(struct colo_qmp *q, const char *command, const char *arguments, uint64_t deadline,
+	struct colo_json *reply, struct colo_error *err)
+{
+	return carry_out(q, "execute", command, arguments, deadline, reply, err);
+}
+
+enum colo_outcome
+colo_qmp_command_oob(struct colo_qmp *q, const char *command, const char *arguments,
+	uint64_t deadline, struct colo_json *reply, struct colo_error *err)
+{
+	return carry_out(
+		q, q->oob ? "exec-oob" : "execute", command, arguments, deadline, reply, err);
+}
+
+/* Whether a greeting lists the capability `oob`. */
+static bool
+offers_oob(const struct colo_json *greeting)
+{
+	struct colo_json list, element;
+	char name[8];
+
+	if (!colo_json_member(greeting, "capabilities", &list))
+		return false;
+	for (unsigned int i = 0; colo_json_element(&list, i, &element); i++)
+		if (colo_json_string(&element, name, sizeof(name)) > 0 && strcmp(name, "oob") == 0)
+			return true;
+	return false;
 }
 
 static enum colo_outcome
@@ -216,11 +249,25 @@ take_greeting(struct colo_qmp *q, uint64_t deadline, struct colo_error *err)
 		return got;
 	if (is_event || !colo_json_member(&message, "QMP", &greeting))
 		return gone(q, err, "does not speak QMP: its first message is no greeting");
+	q->oob = offers_oob(&greeting);
 	return COLO_OUTCOME_OK;
 }
 
-enum colo_outcome
-colo_qmp_open(struct colo_qmp *q, const char *path, int abort_fd, uint64_t deadline,
+static enum colo_outcome
+negotiate(struct colo_qmp *q, bool oob, uint64_t deadline, struct colo_error *err)
+{
+	const char *arguments = oob ? "{\"enable\":[\"oob\"]}" : NULL;
+
+	if (oob && !q->oob) {
+		colo_error_set(err, "QEMU at %s offers no out-of-band commands", q->path);
+		return COLO_OUTCOME_REFUSED;
+	}
+	q->oob = oob;
+	return colo_qmp_command(q, "qmp_capabilities", arguments, deadline, NULL, err);
+}
+
+static enum colo_outcome
+open_with(struct colo_qmp *q, const char *path, bool oob, int abort_fd, uint64_t deadline,
 	struct colo_error *err)
 {
 	enum colo_outcome got;
@@ -233,10 +280,24 @@ colo_qmp_open(struct colo_qmp *q, const char *path, int abort_fd, uint64_t deadl
 	snprintf(q->path, sizeof(q->path), "%s", path);
 	got = take_greeting(q, deadline, err);
 	if (got == COLO_OUTCOME_OK)
-		got = colo_qmp_command(q, "qmp_capabilities", NULL, deadline, NULL, err);
+		got = negotiate(q, oob, deadline, err);
 	if (got != COLO_OUTCOME_OK)
 		colo_qmp_close(q);
 	return got;
+}
+
+enum colo_outcome
+colo_qmp_open(struct colo_qmp *q, const char *path, int abort_fd, uint64_t deadline,
+	struct colo_error *err)
+{
+	return open_with(q, path, false, abort_fd, deadline, err);
+}
+
+enum colo_outcome
+colo_qmp_open_oob(struct colo_qmp *q, const char *path, int abort_fd, uint64_t deadline,
+	struct colo_error *err)
+{
+	return open_with(q, path, true, abort_fd, deadline, err);
 }
 
 enum colo_outcome

@@ -28,6 +28,8 @@ struct colo_qmp {
 	uint64_t last_id; /**< of the last command; answers to earlier ones are ignored */
 	/** events seen since the connection was opened */
 	uint64_t stops, resumes, shutdowns;
+	bool stopped;	 /**< last of STOP and RESUME was STOP; false if there was none */
+	bool oob;	 /**< out-of-band commands are enabled */
 	size_t used;	 /**< bytes of line[] that hold something */
 	size_t searched; /**< bytes of line[] that hold no newline */
 	size_t taken;	 /**< bytes of line[] that the current message occupies */
@@ -43,6 +45,13 @@ enum colo_outcome colo_qmp_open(struct colo_qmp *q, const char *path, int abort_
 	uint64_t deadline, struct colo_error *err);
 
 /**
+ * The same, and enable out-of-band commands.
+ * @return also REFUSED: QEMU does not offer them.
+ */
+enum colo_outcome colo_qmp_open_oob(struct colo_qmp *q, const char *path, int abort_fd,
+	uint64_t deadline, struct colo_error *err);
+
+/**
  * Carry out @p command with @p arguments (the text of a JSON object, or NULL).
  * @param reply  may be NULL; else what `return` holds, valid until the next call
  * @return OK; REFUSED: QEMU's own words are in @p err; TIMEOUT, ABORTED: the command may still be
@@ -50,6 +59,16 @@ enum colo_outcome colo_qmp_open(struct colo_qmp *q, const char *path, int abort_
  */
 enum colo_outcome colo_qmp_command(struct colo_qmp *q, const char *command, const char *arguments,
 	uint64_t deadline, struct colo_json *reply, struct colo_error *err);
+
+/**
+ * The same out of band: it is carried out also while QEMU's main loop is blocked, and before
+ * commands that wait for that. Few commands may be sent so; `yank` is one.
+ *
+ * QEMU reads nothing more, not even this, once eight commands wait: do not leave many behind that
+ * ended in TIMEOUT.
+ */
+enum colo_outcome colo_qmp_command_oob(struct colo_qmp *q, const char *command,
+	const char *arguments, uint64_t deadline, struct colo_json *reply, struct colo_error *err);
 
 /** Take in the events that have arrived; does not wait. @return OK or GONE (then closed). */
 enum colo_outcome colo_qmp_pump(struct colo_qmp *q, struct colo_error *err);

@@ -46,15 +46,19 @@ struct fake_qmp {
 	const char *device; /* [device_length] what xen-save-devices-state writes */
 	size_t device_length;
 	_Atomic bool running;
+	_Atomic(const char *) migrates; /* what query-migrate says; NULL: no migration */
+	_Atomic bool blocked;	    /* main loop waits: only out-of-band commands; until a yank */
+	_Atomic(const char *) says; /* an event to send, once */
 
 	pthread_mutex_t lock; /* of what follows */
 	struct fake_rule rules[FAKE_RULES];
 	unsigned int n_log;
-	char log[FAKE_LOG][32]; /* commands in the order they came */
+	char log[FAKE_LOG][32]; /* commands in the order they came; "oob NAME": out of band */
 	char uri[256];		/* of migrate-incoming */
 };
 
-#define FAKE_GREETING "{\"QMP\":{\"version\":{\"qemu\":{\"major\":7}},\"capabilities\":[]}}"
+#define FAKE_GREETING	  "{\"QMP\":{\"version\":{\"qemu\":{\"major\":7}},\"capabilities\":[]}}"
+#define FAKE_OOB_GREETING "{\"QMP\":{\"version\":{},\"capabilities\":[\"some\",\"oob\"]}}"
 
 static inline void
 fake_rule(struct fake_qmp *f, const char *command, const char *answer)
@@ -121,6 +125,43 @@ fake_save_device_state(struct fake_qmp *f, const struct colo_json *arguments)
 	fclose(out);
 }
 
+static inline bool
+fake_migrates(struct fake_qmp *f, const char *how)
+{
+	const char *migrates = f->migrates;
+
+	return migrates != NULL && strcmp(migrates, how) == 0;
+}
+
+/* Migration, as far as freeing a guest needs it, as QEMU 11.1 does it. @return false: not this. */
+static inline bool
+fake_migration(struct fake_qmp *f, const char *command, char *text, size_t size)
+{
+	if (strcmp(command, "query-migrate") == 0) {
+		if (f->migrates != NULL)
+			snprintf(text, size, "\"return\":{\"status\":\"%s\"}", f->migrates);
+	} else if (strcmp(command, "yank") == 0) {
+		f->blocked = false;
+		if (f->migrates == NULL)
+			snprintf(text, size, "\"error\":{\"desc\":\"Instance not found\"}");
+		else if (fake_migrates(f, "active"))
+			f->migrates = "failed";
+	} else if (strcmp(command, "x-colo-lost-heartbeat") == 0) {
+		if (!fake_migrates(f, "colo")) {
+			snprintf(text, size, "\"error\":{\"desc\":\"VM is not in COLO mode\"}");
+			return true;
+		}
+		f->migrates = "completed";
+		f->running = true;
+	} else if (strcmp(command, "migrate_cancel") == 0) {
+		f->migrates = fake_migrates(f, "colo") ? "cancelling" : "cancelled";
+		f->running = f->running || !fake_migrates(f, "cancelling");
+	} else {
+		return false;
+	}
+	return true;
+}
+
 /* As QEMU does. @return members of the answer. */
 static inline const char *
 fake_obey(struct fake_qmp *f, const char *command, const struct colo_json *arguments, char *text,
@@ -129,6 +170,8 @@ fake_obey(struct fake_qmp *f, const char *command, const struct colo_json *argum
 	char property[64] = "";
 
 	snprintf(text, size, "\"return\":{}");
+	if (fake_migration(f, command, text, size))
+		return text;
 	if (strcmp(command, "stop") == 0)
 		f->running = false;
 	else if (strcmp(command, "cont") == 0)
@@ -186,16 +229,20 @@ fake_command(struct fake_qmp *f, int fd, const char *line, size_t length)
 	char command[64] = "", text[2048];
 	const char *answer = NULL;
 	uint64_t id = 0;
+	bool oob;
 
 	if (colo_json_parse(line, length, &message) != 0)
 		return false;
-	(void)colo_json_member_string(&message, "execute", command, sizeof(command));
+	oob = colo_json_member_string(&message, "exec-oob", command, sizeof(command)) >= 0;
+	if (!oob)
+		(void)colo_json_member_string(&message, "execute", command, sizeof(command));
 	(void)colo_json_member(&message, "arguments", &arguments);
 	if (colo_json_member(&message, "id", &value))
 		(void)colo_json_u64(&value, &id);
 	pthread_mutex_lock(&f->lock);
 	if (f->n_log < FAKE_LOG)
-		snprintf(f->log[f->n_log++], sizeof(f->log[0]), "%.31s", command);
+		snprintf(f->log[f->n_log++], sizeof(f->log[0]), "%s%.27s", oob ? "oob " : "",
+			command);
 	for (unsigned int i = 0; i < FAKE_RULES; i++)
 		if (f->rules[i].command != NULL && strcmp(f->rules[i].command, command) == 0)
 			answer = f->rules[i].answer;
@@ -203,6 +250,8 @@ fake_command(struct fake_qmp *f, int fd, const char *line, size_t length)
 		fake_save_device_state(f, &arguments);
 		answer += 6;
 	}
+	if (answer == NULL && f->blocked && !oob)
+		answer = "!silent";
 	if (answer == NULL)
 		answer = fake_obey(f, command, &arguments, text, sizeof(text));
 	pthread_mutex_unlock(&f->lock);
@@ -225,8 +274,11 @@ fake_serve(struct fake_qmp *f, int fd)
 	}
 	while (!f->quit && !f->drop) {
 		ssize_t n = recv(fd, line + used, sizeof(line) - used, MSG_DONTWAIT);
+		const char *says = atomic_exchange(&f->says, NULL);
 		char *end;
 
+		if (says != NULL)
+			fake_send(fd, says);
 		if (n == 0)
 			break;
 		if (n < 0) {
