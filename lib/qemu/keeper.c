@@ -135,12 +135,11 @@ free_by_itself(struct keeper *k, const char *reason, int abort_fd)
 	if (got == COLO_OUTCOME_ABORTED)
 		return;
 	if (got == COLO_OUTCOME_OK)
-		say("dpdk-colo-keep: %s: its guest is freed in %llu us, it runs on UNPROTECTED "
-		    "(QEMU "
-		    "at %s)\n",
-			reason, (unsigned long long)(colo_monotonic_us() - began), k->path);
+		say("dpdk-colo-keep: %s: the guest of QEMU at %s is freed (%llu us) and runs on "
+		    "UNPROTECTED\n",
+			reason, k->path, (unsigned long long)(colo_monotonic_us() - began));
 	else
-		say("dpdk-colo-keep: %s, and its guest is NOT FREED: %s\n", reason, why.text);
+		say("dpdk-colo-keep: %s, and the guest is NOT FREED: %s\n", reason, why.text);
 	unwatch(k);
 	if (got == COLO_OUTCOME_TIMEOUT) { /* QEMU is there: try again */
 		k->watched = true;
