@@ -337,6 +337,511 @@ test_takeover_failed(void)
 	CU_ASSERT_TRUE(taken_after_takeover(false));
 }
 
+/* ---- a guest that runs here between checkpoints ---- */
+
+#define LOG_WORDS (2 * COLO_PIECE_WORDS) /* of the first block */
+
+/* Adapter lockstep, as the test wants it. */
+struct here {
+	struct ut_ends *e;
+	struct colo_adapter adapter;
+	_Atomic uint64_t log[LOG_WORDS];
+	enum colo_adapter_guest guest;
+	unsigned int asked; /* the last step; 0: takeover */
+	unsigned int n[4];  /* how often each was asked for: takeover, pause, load, resume */
+	unsigned int holds; /* steps that it does not answer: bits by number */
+	bool busy;	    /* it was asked, and has not answered */
+	enum colo_adapter_step fails; /* answers this one with failed; 0: none */
+	uint32_t epoch;		      /* of the last load */
+};
+
+static void
+here_ask(struct colo_adapter *a, enum colo_adapter_step step, uint32_t epoch)
+{
+	struct here *h = a->state;
+
+	CU_ASSERT_FALSE(h->busy);
+	h->asked = step;
+	h->n[step]++;
+	h->busy = true;
+	if (step == COLO_ADAPTER_LOAD)
+		h->epoch = epoch;
+}
+
+static void
+here_failover(struct colo_adapter *a)
+{
+	here_ask(a, 0, 0);
+}
+
+static enum colo_adapter_status
+here_poll(struct colo_adapter *a)
+{
+	struct here *h = a->state;
+
+	if (h->busy && (h->holds >> h->asked & 1))
+		return COLO_ADAPTER_BUSY;
+	if (h->busy && h->asked == COLO_ADAPTER_PAUSE && h->fails != COLO_ADAPTER_PAUSE &&
+		h->guest == COLO_ADAPTER_GUEST_RUNNING)
+		h->guest = COLO_ADAPTER_GUEST_PAUSED;
+	if (h->busy && h->asked == COLO_ADAPTER_LOAD && h->fails != COLO_ADAPTER_LOAD)
+		h->guest = COLO_ADAPTER_GUEST_PAUSED;
+	if (h->busy && (h->asked == COLO_ADAPTER_RESUME || h->asked == 0) &&
+		(h->fails == 0 || h->fails != h->asked))
+		h->guest = COLO_ADAPTER_GUEST_RUNNING;
+	h->busy = false;
+	if (h->fails != 0 && h->asked == h->fails) {
+		colo_error_set(&a->error, "it fails on purpose");
+		return COLO_ADAPTER_FAILED;
+	}
+	return COLO_ADAPTER_DONE;
+}
+
+static enum colo_adapter_guest
+here_guest(struct colo_adapter *a)
+{
+	return ((struct here *)a->state)->guest;
+}
+
+static const struct colo_adapter_ops here_ops = {.name = "ut",
+	.failover = here_failover,
+	.step = here_ask,
+	.guest = here_guest,
+	.poll = here_poll};
+
+static void
+here_begin(struct here *h)
+{
+	memset(h, 0, sizeof(*h));
+	h->e = ut_ends_new();
+	h->guest = COLO_ADAPTER_GUEST_WAITING;
+	h->adapter = (struct colo_adapter){.ops = &here_ops, .log = {h->log}, .state = h};
+	h->e->s.adapter = &h->adapter;
+	h->e->s.config.stay = true;
+	colo_secondary_init(&h->e->s); /* it looks at the adapter */
+}
+
+/* The guest here writes: pages that checkpoints send, and others, the last one of the block too. */
+static void
+here_write(struct here *h, uint8_t what)
+{
+	static const uint32_t pages[] = {0, 2, 63, 300, 511, 513, 514};
+
+	for (unsigned int i = 0; i < RTE_DIM(pages); i++) {
+		atomic_fetch_or(&h->log[pages[i] / 64], 1ull << pages[i] % 64);
+		memset(colo_page_addr(&h->e->r->blocks[1].block[0].guest, pages[i]), what,
+			COLO_PAGE_SIZE);
+	}
+}
+
+/* Protected, the guest here runs and has written. */
+static void
+here_protect(struct here *h)
+{
+	protect(h->e, 2);
+	UT_ENDS_UNTIL(h->e, h->guest == COLO_ADAPTER_GUEST_RUNNING);
+	here_write(h, 0xee);
+}
+
+/* The next checkpoint is on its way: pages arrive, END does not. */
+static void
+here_receive(struct here *h)
+{
+	h->e->p.checkpoint_wanted = true;
+	UT_ENDS_UNTIL(h->e, h->e->p.state == COLO_PRIMARY_SENDING);
+	h->e->frozen_primary = true;
+	for (unsigned int i = 0; i < 200; i++)
+		ut_ends_turn(h->e);
+	CU_ASSERT_EQUAL(h->e->s.state, COLO_SECONDARY_RECEIVING);
+}
+
+static void
+lose_primary(struct here *h)
+{
+	h->e->frozen_primary = true;
+	colo_session_close(h->e->session[0]);
+	UT_ENDS_UNTIL(h->e, h->e->s.state == COLO_SECONDARY_LISTEN);
+}
+
+static bool
+log_is_empty(const struct here *h)
+{
+	for (unsigned int w = 0; w < LOG_WORDS; w++)
+		if (atomic_load(&h->log[w]) != 0)
+			return false;
+	return true;
+}
+
+static void
+test_here_life(void)
+{
+	struct here h;
+	unsigned int loads;
+	uint64_t committed;
+
+	here_begin(&h);
+	here_protect(&h);
+	CU_ASSERT_EQUAL(h.n[COLO_ADAPTER_LOAD], h.e->s.checkpoints);
+	CU_ASSERT_EQUAL(h.n[COLO_ADAPTER_RESUME], h.e->s.checkpoints);
+	/* one before the session, and one at each commit */
+	CU_ASSERT_EQUAL(h.n[COLO_ADAPTER_PAUSE], h.e->s.checkpoints + 1);
+	CU_ASSERT_FALSE(ends_agree(h.e));
+	committed = h.e->p.checkpoints;
+	loads = h.n[COLO_ADAPTER_LOAD];
+	h.holds = 1u << COLO_ADAPTER_PAUSE;
+	h.e->p.checkpoint_wanted = true;
+	/* the primary has its answer, and its guest runs, while the guest here has none yet */
+	UT_ENDS_UNTIL(h.e, h.e->p.checkpoints == committed + 1 && !h.e->paused);
+	CU_ASSERT_EQUAL(h.e->s.state, COLO_SECONDARY_PAUSING);
+	UT_ENDS_UNTIL(h.e, h.e->s.begin_waits);
+	CU_ASSERT_FALSE(log_is_empty(&h));
+	CU_ASSERT_FALSE(ends_agree(h.e));
+	h.holds = 1u << COLO_ADAPTER_LOAD;
+	UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_LOADING);
+	CU_ASSERT_TRUE(log_is_empty(&h));
+	CU_ASSERT_TRUE(ends_agree(h.e));
+	CU_ASSERT_TRUE(cache_is_guest(h.e));
+	CU_ASSERT_TRUE(h.e->s.behind);
+	h.holds = 0;
+	UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_RECEIVING);
+	CU_ASSERT_EQUAL(h.n[COLO_ADAPTER_LOAD], loads + 1);
+	CU_ASSERT_EQUAL(h.epoch, h.e->s.committed);
+	CU_ASSERT_FALSE(h.e->s.behind);
+	CU_ASSERT_EQUAL(h.e->s.guest_failures, 0);
+	ut_ends_free(h.e);
+}
+
+static void
+test_here_verify(void)
+{
+	struct here h;
+
+	here_begin(&h);
+	here_protect(&h);
+	h.e->p.config.verify = true;
+	h.e->p.checkpoint_wanted = true;
+	UT_ENDS_UNTIL(h.e, h.guest == COLO_ADAPTER_GUEST_PAUSED);
+	UT_ENDS_UNTIL(h.e, h.guest == COLO_ADAPTER_GUEST_RUNNING);
+	here_write(&h, 0x77); /* differs, as it may */
+	UT_ENDS_UNTIL(h.e, h.e->verified == 1);
+	CU_ASSERT_EQUAL(h.e->mismatches, 0);
+	h.e->r->blocks[1].block[0].cache.addr[5] ^= 1;
+	h.e->p.checkpoint_wanted = true;
+	h.e->r->blocks[1].block[0].cache.addr[200 * COLO_PAGE_SIZE] ^= 1; /* not sent */
+	UT_ENDS_UNTIL(h.e, h.e->p.mismatch);
+	ut_ends_free(h.e);
+}
+
+/* Nothing that arrived reaches the guest here; it goes on alone from where it is. */
+static void
+test_here_aborted(void)
+{
+	struct here h;
+	uint8_t *before;
+
+	here_begin(&h);
+	here_protect(&h);
+	here_receive(&h);
+	before = snapshot(h.e);
+	memset(h.n, 0, sizeof(h.n));
+	lose_primary(&h);
+	CU_ASSERT_TRUE(is_snapshot(h.e, before));
+	CU_ASSERT_FALSE(log_is_empty(&h));
+	CU_ASSERT_EQUAL(h.guest, COLO_ADAPTER_GUEST_RUNNING);
+	CU_ASSERT_FALSE(h.e->s.cache_whole);
+	for (unsigned int c = 0; c < 2; c++)
+		CU_ASSERT_EQUAL(colo_dirty_count(&h.e->r->blocks[1].block[0].recorded[c]), 0);
+	colo_secondary_failover(&h.e->s);
+	UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_FAILED_OVER);
+	CU_ASSERT_TRUE(is_snapshot(h.e, before));
+	CU_ASSERT_TRUE(h.n[0] == 1 && h.n[COLO_ADAPTER_PAUSE] == 0);
+	free(before);
+	ut_ends_free(h.e);
+}
+
+/* The guest is gone with its hypervisor: its successor gets the checkpoint while the cache has it.
+ */
+static void
+check_successor(bool whole)
+{
+	struct here h;
+	uint8_t *checkpoint;
+
+	here_begin(&h);
+	protect(h.e, 2);
+	checkpoint = snapshot(h.e);
+	here_write(&h, 0xee);
+	if (!whole)
+		here_receive(&h);
+	lose_primary(&h);
+	CU_ASSERT_EQUAL(h.e->s.cache_whole, whole);
+	h.guest = COLO_ADAPTER_GUEST_WAITING;
+	memset(h.n, 0, sizeof(h.n));
+	colo_secondary_failover(&h.e->s);
+	if (whole)
+		UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_FAILED_OVER);
+	else
+		UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_LISTEN);
+	CU_ASSERT_EQUAL(is_snapshot(h.e, checkpoint), whole);
+	for (unsigned int i = 0; i < 4; i++)
+		CU_ASSERT_EQUAL(h.n[i], whole);
+	CU_ASSERT_EQUAL(strstr(h.adapter.error.text, "have overwritten") != NULL, !whole);
+	free(checkpoint);
+	ut_ends_free(h.e);
+}
+
+static void
+test_here_successor(void)
+{
+	check_successor(true);
+	check_successor(false);
+}
+
+/* A step fails: the session ends, the commit stays, and is caught up with before a takeover. */
+static void
+check_step_fails(enum colo_adapter_step step)
+{
+	struct here h;
+	uint32_t committed;
+
+	here_begin(&h);
+	here_protect(&h);
+	committed = h.e->s.committed;
+	h.fails = step;
+	h.e->p.checkpoint_wanted = true;
+	UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_LISTEN);
+	UT_ENDS_UNTIL(h.e, h.e->p.state == COLO_PRIMARY_STOPPED);
+	CU_ASSERT_EQUAL(h.e->p.leave_status, COLO_EXIT_UNPROTECTED);
+	CU_ASSERT_FALSE(h.e->paused);
+	CU_ASSERT_EQUAL(h.e->s.committed, committed + 1);
+	CU_ASSERT_EQUAL(h.e->s.guest_failures, 1);
+	CU_ASSERT_TRUE(h.e->s.behind && h.e->s.cache_whole);
+	CU_ASSERT_EQUAL(ends_agree(h.e), step != COLO_ADAPTER_PAUSE);
+	/* still: no takeover, and nothing hangs */
+	colo_secondary_failover(&h.e->s);
+	UT_ENDS_UNTIL(h.e, !h.busy && h.e->s.state == COLO_SECONDARY_LISTEN);
+	CU_ASSERT_EQUAL(h.n[0], 0);
+	CU_ASSERT_EQUAL(h.e->s.guest_failures, 2);
+	if (h.guest == COLO_ADAPTER_GUEST_RUNNING)
+		here_write(&h, 0x99);
+	h.fails = 0;
+	colo_secondary_failover(&h.e->s);
+	UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_FAILED_OVER);
+	CU_ASSERT_TRUE(ends_agree(h.e));
+	CU_ASSERT_EQUAL(h.epoch, committed + 1);
+	CU_ASSERT_EQUAL(h.n[0], 1);
+	ut_ends_free(h.e);
+}
+
+static void
+test_here_steps_fail(void)
+{
+	check_step_fails(COLO_ADAPTER_PAUSE);
+	check_step_fails(COLO_ADAPTER_LOAD);
+	check_step_fails(COLO_ADAPTER_RESUME);
+}
+
+/* The primary goes, or the operator wants the takeover, in the middle of a flush: it is finished.
+ */
+static void
+check_cut_flush(enum colo_secondary_state state, enum colo_adapter_step step, bool failover)
+{
+	struct here h;
+
+	here_begin(&h);
+	here_protect(&h);
+	h.e->no_jobs = state == COLO_SECONDARY_FLUSHING;
+	h.holds = 1u << step;
+	h.e->p.checkpoint_wanted = true;
+	UT_ENDS_UNTIL(h.e, h.e->s.state == state);
+	if (failover) {
+		colo_secondary_failover(&h.e->s);
+	} else {
+		h.e->frozen_primary = true;
+		colo_session_close(h.e->session[0]);
+	}
+	UT_ENDS_UNTIL(h.e, h.e->s.session_over);
+	CU_ASSERT_EQUAL(h.e->s.state, state);
+	h.holds = 0;
+	h.e->no_jobs = false;
+	UT_ENDS_UNTIL(h.e,
+		h.e->s.state == (failover ? COLO_SECONDARY_FAILED_OVER : COLO_SECONDARY_LISTEN));
+	CU_ASSERT_TRUE(ends_agree(h.e));
+	CU_ASSERT_EQUAL(h.guest, COLO_ADAPTER_GUEST_RUNNING);
+	CU_ASSERT_EQUAL(h.n[0], failover);
+	CU_ASSERT_FALSE(h.e->s.behind);
+	ut_ends_free(h.e);
+}
+
+static void
+test_here_cut_flush(void)
+{
+	static const struct {
+		enum colo_secondary_state state;
+		enum colo_adapter_step step; /* that it waits for, or would */
+	} at[] = {
+		{COLO_SECONDARY_PAUSING, COLO_ADAPTER_PAUSE},
+		{COLO_SECONDARY_FLUSHING, COLO_ADAPTER_LOAD},
+		{COLO_SECONDARY_LOADING, COLO_ADAPTER_LOAD},
+		{COLO_SECONDARY_RESUMING, COLO_ADAPTER_RESUME},
+	};
+
+	for (unsigned int i = 0; i < RTE_DIM(at); i++) {
+		check_cut_flush(at[i].state, at[i].step, false);
+		check_cut_flush(at[i].state, at[i].step, true);
+	}
+}
+
+/* It goes away, or is not where it should be: the session ends. */
+static void
+test_here_lost(void)
+{
+	static const enum colo_adapter_guest guests[] = {COLO_ADAPTER_GUEST_UNREACHABLE,
+		COLO_ADAPTER_GUEST_WAITING, COLO_ADAPTER_GUEST_PAUSED};
+	struct here h;
+
+	for (unsigned int i = 0; i < 2 * RTE_DIM(guests); i++) {
+		here_begin(&h);
+		here_protect(&h);
+		if (i % 2 != 0)
+			here_receive(&h);
+		h.e->frozen_primary = false;
+		h.guest = guests[i / 2];
+		UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_LISTEN);
+		UT_ENDS_UNTIL(h.e, h.e->p.state == COLO_PRIMARY_STOPPED);
+		CU_ASSERT_FALSE(h.e->paused);
+		CU_ASSERT_EQUAL(h.e->s.guest_failures, 1);
+		CU_ASSERT_EQUAL(h.e->s.cache_whole, i % 2 == 0);
+		ut_ends_free(h.e);
+	}
+	/* in the full copy nobody may run */
+	here_begin(&h);
+	colo_primary_start(&h.e->p);
+	UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_PRECOPY);
+	h.guest = COLO_ADAPTER_GUEST_PAUSED;
+	for (unsigned int i = 0; i < 10; i++)
+		ut_ends_turn(h.e);
+	CU_ASSERT_EQUAL(h.e->s.guest_failures, 0);
+	h.guest = COLO_ADAPTER_GUEST_RUNNING;
+	UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_LISTEN);
+	CU_ASSERT_EQUAL(h.e->s.guest_failures, 1);
+	ut_ends_free(h.e);
+}
+
+/* Memory is a running guest's until it has said that it stands still. */
+static void
+test_here_parked(void)
+{
+	struct here h;
+	uint8_t *before;
+
+	here_begin(&h);
+	here_protect(&h);
+	before = snapshot(h.e);
+	colo_primary_stop(&h.e->p);
+	UT_ENDS_UNTIL(
+		h.e, h.e->p.state == COLO_PRIMARY_STOPPED && h.e->s.state == COLO_SECONDARY_LISTEN);
+	h.holds = 1u << COLO_ADAPTER_PAUSE;
+	colo_primary_start(&h.e->p);
+	UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_PARKING);
+	for (unsigned int i = 0; i < 1000; i++)
+		ut_ends_turn(h.e);
+	CU_ASSERT_EQUAL(h.e->s.state, COLO_SECONDARY_PARKING);
+	CU_ASSERT_TRUE(is_snapshot(h.e, before));
+	CU_ASSERT_NOT_EQUAL(h.e->s.committed, 0);
+	h.holds = 0;
+	UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_PRECOPY);
+	CU_ASSERT_EQUAL(h.guest, COLO_ADAPTER_GUEST_PAUSED);
+	CU_ASSERT_TRUE(log_is_empty(&h));
+	CU_ASSERT_EQUAL(h.e->s.committed, 0);
+	h.e->p.checkpoint_wanted = true;
+	UT_ENDS_UNTIL(h.e, h.guest == COLO_ADAPTER_GUEST_RUNNING);
+	CU_ASSERT_TRUE(ends_agree(h.e));
+	free(before);
+	ut_ends_free(h.e);
+}
+
+/* The primary is gone before it was let in: the guest runs on as if nothing had been. */
+static void
+test_here_unparked(void)
+{
+	struct here h;
+	uint8_t *before;
+
+	for (int failover = 0; failover < 2; failover++) {
+		here_begin(&h);
+		here_protect(&h);
+		before = snapshot(h.e);
+		colo_primary_stop(&h.e->p);
+		UT_ENDS_UNTIL(h.e, h.e->p.state == COLO_PRIMARY_STOPPED &&
+					   h.e->s.state == COLO_SECONDARY_LISTEN);
+		h.holds = 1u << COLO_ADAPTER_PAUSE;
+		memset(h.n, 0, sizeof(h.n));
+		h.e->s.config.failover_on_peer_loss = true; /* this one is no loss */
+		colo_primary_start(&h.e->p);
+		UT_ENDS_UNTIL(h.e, h.e->s.state == COLO_SECONDARY_PARKING);
+		if (failover) {
+			colo_secondary_failover(&h.e->s);
+		} else {
+			h.e->frozen_primary = true;
+			colo_session_close(h.e->session[0]);
+			UT_ENDS_UNTIL(h.e, h.e->s.session_over);
+		}
+		h.holds = 0;
+		UT_ENDS_UNTIL(h.e, h.guest == COLO_ADAPTER_GUEST_RUNNING);
+		UT_ENDS_UNTIL(h.e, h.e->s.state == (failover ? COLO_SECONDARY_FAILED_OVER
+							     : COLO_SECONDARY_LISTEN));
+		CU_ASSERT_EQUAL(h.n[0], failover);
+		CU_ASSERT_EQUAL(h.n[COLO_ADAPTER_LOAD], 0);
+		CU_ASSERT_TRUE(is_snapshot(h.e, before));
+		CU_ASSERT_NOT_EQUAL(h.e->s.committed, 0);
+		CU_ASSERT_FALSE(log_is_empty(&h));
+		free(before);
+		ut_ends_free(h.e);
+	}
+}
+
+static void
+test_here_not_parked(void)
+{
+	struct here h;
+
+	here_begin(&h);
+	h.guest = COLO_ADAPTER_GUEST_UNREACHABLE;
+	colo_primary_start(&h.e->p);
+	UT_ENDS_UNTIL(h.e, h.e->p.state == COLO_PRIMARY_LEAVING);
+	CU_ASSERT_EQUAL(h.n[COLO_ADAPTER_PAUSE], 0);
+	UT_ENDS_UNTIL(h.e, h.e->p.state == COLO_PRIMARY_STOPPED);
+	h.guest = COLO_ADAPTER_GUEST_WAITING;
+	h.fails = COLO_ADAPTER_PAUSE;
+	colo_primary_start(&h.e->p);
+	UT_ENDS_UNTIL(h.e, h.e->p.state == COLO_PRIMARY_LEAVING);
+	CU_ASSERT_EQUAL(h.e->s.guest_failures, 1);
+	UT_ENDS_UNTIL(h.e, h.e->p.state == COLO_PRIMARY_STOPPED);
+	h.fails = 0;
+	here_protect(&h);
+	ut_ends_free(h.e);
+}
+
+/* A cache that a given-up epoch has changed takes no further one, only a full copy. */
+static void
+test_here_no_begin(void)
+{
+	struct here h;
+
+	here_begin(&h);
+	here_protect(&h);
+	h.e->s.begin_kind = COLO_EPOCH_CHECKPOINT;
+	h.e->s.state = COLO_SECONDARY_IDLE;
+	h.e->s.cache_whole = false;
+	colo_secondary_dispatch(&h.e->s, COLO_SECONDARY_EV_BEGIN);
+	CU_ASSERT_EQUAL(h.e->s.state, COLO_SECONDARY_IDLE);
+	h.e->s.cache_whole = true;
+	colo_secondary_dispatch(&h.e->s, COLO_SECONDARY_EV_BEGIN);
+	CU_ASSERT_EQUAL(h.e->s.state, COLO_SECONDARY_RECEIVING);
+	ut_ends_free(h.e);
+}
+
 static const struct ut_case cases[] = {
 	{"two sessions", test_life},
 	{"verify, by digest and by bytes", test_verify},
@@ -350,6 +855,17 @@ static const struct ut_case cases[] = {
 	{"HELLO's limit", test_hello_limit},
 	{"a request of an old session", test_stale_request},
 	{"a new primary after a failed takeover", test_takeover_failed},
+	{"a guest here: commits", test_here_life},
+	{"a guest here: verify", test_here_verify},
+	{"a guest here: a given-up checkpoint", test_here_aborted},
+	{"a guest here: its hypervisor's successor", test_here_successor},
+	{"a guest here: steps that fail", test_here_steps_fail},
+	{"a guest here: flushes cut short", test_here_cut_flush},
+	{"a guest here: lost", test_here_lost},
+	{"a guest here: parked", test_here_parked},
+	{"a guest here: a primary that leaves again", test_here_unparked},
+	{"a guest here: not parked", test_here_not_parked},
+	{"a guest here: no epoch over a changed cache", test_here_no_begin},
 };
 
 int
