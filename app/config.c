@@ -9,6 +9,8 @@
 #include "help.h"
 #include "options.h"
 
+#define EXTRA_BLOCKS_DEFAULT (128ull << 20)
+
 #define OPTION_VALUE_BASE 256 /* getopt's value of long options: above every character */
 #define OPTION_SHORT	  ":iah"
 
@@ -34,6 +36,7 @@ colo_config_defaults(struct colo_config *c)
 	c->steering = COLO_STEER_AUTO;
 	c->zero_copy = true;
 	c->device_block_size = COLO_DEVICE_BLOCK_DEFAULT;
+	c->extra_blocks = EXTRA_BLOCKS_DEFAULT;
 }
 
 void
@@ -69,6 +72,8 @@ check_primary(const struct colo_config *c, struct colo_error *err)
 	if (c->journal[0] != '\0' || c->recover)
 		return colo_error_set(
 			err, "--journal and --recover are accepted with --role secondary only");
+	if (c->extra_blocks_given)
+		return colo_error_set(err, "--extra-blocks is accepted with --role secondary only");
 	return 0;
 }
 
@@ -87,6 +92,10 @@ check_journal(const struct colo_config *c, struct colo_error *err)
 				"--journal needs guest=FILE and cache=FILE for each --block; %s "
 				"lacks one",
 				c->block[i].name);
+	if (c->extra_blocks != 0)
+		return colo_error_set(err,
+			"--extra-blocks is 0 with --journal: what is to outlive this process must "
+			"be a --block with files");
 	return 0;
 }
 
@@ -115,6 +124,10 @@ check_adapter(const struct colo_config *c, struct colo_error *err)
 				"--adapter lockstep needs guest=FILE for each --block, which the "
 				"hypervisor maps; %s lacks it",
 				c->block[i].name);
+	if (c->extra_blocks != 0)
+		return colo_error_set(err,
+			"--extra-blocks is 0 with --adapter lockstep: what the hypervisor maps "
+			"must be a --block with guest=FILE");
 	return 0;
 }
 
@@ -228,5 +241,8 @@ colo_config_parse(struct colo_config *c, int argc, char **argv, struct colo_erro
 		return colo_error_set(err,
 			"%s: not an option; only options are accepted, --help lists them",
 			argv[optind]);
+	/* they have no files that could outlive this process, or be mapped by a hypervisor */
+	if ((c->journal[0] != '\0' || has_lockstep(c)) && !c->extra_blocks_given)
+		c->extra_blocks = 0;
 	return check_together(c, err);
 }

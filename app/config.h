@@ -85,7 +85,9 @@ struct colo_config {
 	enum colo_steering_choice steering; /* --steering auto|rss|flow|paired */
 	bool zero_copy;		    /* --zero-copy on|off, default on (where the driver can) */
 	uint64_t device_block_size; /* --device-state-size, default 4M */
-	char fault[256];	    /* --fault drop=P,dup=P,reorder=P,flip=P,seed=N */
+	uint64_t extra_blocks;	    /* --extra-blocks, default 128M, with --journal 0; secondary */
+	bool extra_blocks_given;
+	char fault[256]; /* --fault drop=P,dup=P,reorder=P,flip=P,seed=N */
 };
 
 /** Fill in the defaults. */

@@ -160,6 +160,37 @@ fill_secondary(struct colo_view *v, const struct colo_secondary *s)
 }
 
 static void
+fill_memory(struct colo_memory_view *v, const struct colo_memory *m)
+{
+	v->page_size = m->addr != NULL ? m->page_size : 0;
+	memcpy(v->path, m->path, sizeof(v->path));
+}
+
+static void
+fill_blocks(struct colo_shared_view *to, const struct colo_blocks *blocks)
+{
+	to->blocks_seen = blocks->changes;
+	to->n_blocks = blocks->n;
+	for (unsigned int i = 0; i < blocks->n; i++) {
+		const struct colo_block *b = &blocks->block[i];
+		struct colo_block_view *v = &to->block[i];
+
+		memcpy(v->name, b->name, sizeof(v->name));
+		v->size = b->size;
+		v->n_pages = b->n_pages;
+		v->extra = b->extra;
+		fill_memory(&v->guest, &b->guest);
+		fill_memory(&v->cache, &b->cache);
+	}
+}
+
+static const struct colo_blocks *
+blocks_of(const struct colo_control *c, bool secondary)
+{
+	return secondary ? &c->secondary->blocks : &c->primary->blocks;
+}
+
+static void
 publish_views(struct colo_control *c, uint64_t now_us)
 {
 	if (now_us < c->view_us + VIEW_EVERY_US)
@@ -175,6 +206,8 @@ publish_views(struct colo_control *c, uint64_t now_us)
 			fill_primary(&to->view, &c->primary->primary);
 		else
 			fill_secondary(&to->view, &c->secondary->secondary);
+		if (blocks_of(c, i)->changes != to->blocks_seen)
+			fill_blocks(to, blocks_of(c, i));
 		rte_seqlock_write_unlock(&to->lock);
 	}
 }
@@ -216,6 +249,15 @@ colo_control_run(void *arg)
 }
 
 /* ---- main lcore ---- */
+
+void
+colo_control_show_blocks(struct colo_control *c)
+{
+	if (c->has_primary)
+		fill_blocks(&c->view[0], blocks_of(c, false));
+	if (c->has_secondary)
+		fill_blocks(&c->view[1], blocks_of(c, true));
+}
 
 int
 colo_control_init(struct colo_control *c, struct colo_error *err)
@@ -291,12 +333,21 @@ colo_control_view(const struct colo_control *c, bool secondary, struct colo_view
 	} while (rte_seqlock_read_retry(&from->lock, sequence));
 }
 
-const struct colo_blocks *
-colo_control_blocks(const struct colo_control *c, bool secondary)
+bool
+colo_control_block_view(
+	const struct colo_control *c, bool secondary, unsigned int i, struct colo_block_view *view)
 {
-	if (secondary)
-		return c->has_secondary ? &c->secondary->blocks : NULL;
-	return c->has_primary ? &c->primary->blocks : NULL;
+	const struct colo_shared_view *from = &c->view[secondary];
+	uint32_t sequence;
+	bool there;
+
+	do {
+		sequence = rte_seqlock_read_begin(&from->lock);
+		there = i < from->n_blocks;
+		if (there)
+			*view = from->block[i];
+	} while (rte_seqlock_read_retry(&from->lock, sequence));
+	return there;
 }
 
 static unsigned int

@@ -97,7 +97,24 @@ struct colo_channel_view {
 void colo_control_channel_view(const struct colo_control *c, unsigned int channel, bool receive,
 	struct colo_channel_view *view);
 
-/** Main lcore: the blocks of a role, NULL where that role is not here. */
-const struct colo_blocks *colo_control_blocks(const struct colo_control *c, bool secondary);
+struct colo_memory_view {
+	uint64_t page_size; /**< 0: there is no such memory */
+	char path[PATH_MAX];
+};
+
+struct colo_block_view {
+	char name[COLO_BLOCK_NAME_MAX + 1];
+	uint64_t size;
+	uint32_t n_pages;
+	bool extra; /**< only the primary names it */
+	struct colo_memory_view guest, cache;
+};
+
+/**
+ * Any thread: a consistent copy of block @p i of a role. A session may make others (extra.h).
+ * @return false if there is none.
+ */
+bool colo_control_block_view(
+	const struct colo_control *c, bool secondary, unsigned int i, struct colo_block_view *view);
 
 #endif

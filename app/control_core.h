@@ -20,6 +20,9 @@
 struct colo_shared_view {
 	rte_seqlock_t lock; /**< writer: control core */
 	struct colo_view view;
+	uint32_t blocks_seen; /**< control core: colo_blocks.changes of what follows */
+	unsigned int n_blocks;
+	struct colo_block_view block[COLO_MAX_BLOCKS];
 };
 
 struct colo_control {
@@ -49,6 +52,9 @@ struct colo_control {
 /** @return 0 or -1 with @p err. Main lcore. */
 int colo_control_init(struct colo_control *c, struct colo_error *err);
 void colo_control_fini(struct colo_control *c);
+
+/** Show the blocks as they are before the control core runs. Main lcore, once. */
+void colo_control_show_blocks(struct colo_control *c);
 
 /** lcore_function_t: until *stop. @p arg is a struct colo_control. */
 int colo_control_run(void *arg);

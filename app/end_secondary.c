@@ -8,6 +8,12 @@
 
 #define JOURNAL_MAX (PATH_MAX - 16) /* bytes of its path: names of files beside it are longer */
 
+static bool
+is_lockstep(const struct colo_config *c)
+{
+	return strncmp(c->adapter, "lockstep", strlen("lockstep")) == 0;
+}
+
 static int
 make_blocks(struct colo_secondary_end *e, const struct colo_config *c,
 	const struct colo_block_spec *specs, unsigned int n_specs, struct colo_error *err)
@@ -15,6 +21,13 @@ make_blocks(struct colo_secondary_end *e, const struct colo_config *c,
 	struct colo_block_spec device = {
 		.name = COLO_DEVICE_BLOCK_NAME, .size = c->device_block_size};
 
+	e->blocks.rules = (struct colo_extra_rules){
+		/* a pair's primary and a hypervisor's dirty log know them by their index */
+		.fixed = c->role == COLO_ROLE_PAIR || is_lockstep(c),
+		.max = c->role == COLO_ROLE_PAIR ? 0 : c->extra_blocks,
+		.n_channels = c->channels,
+		.numa_node = e->port.socket,
+	};
 	if (c->journal[0] != '\0') { /* what is to outlive this process must have a name */
 		snprintf(device.guest_path, sizeof(device.guest_path), "%.*s.device", JOURNAL_MAX,
 			c->journal);
@@ -93,9 +106,7 @@ start_adapter(struct colo_secondary_end *e, const struct colo_config *c, struct 
 
 	if (c->standby[0] == '\0' && spec == NULL)
 		return 0;
-	e->adapter.ops = strncmp(c->adapter, "lockstep", strlen("lockstep")) == 0
-				 ? &colo_adapter_lockstep
-				 : &colo_adapter_standby;
+	e->adapter.ops = is_lockstep(c) ? &colo_adapter_lockstep : &colo_adapter_standby;
 	e->adapter.blocks = &e->blocks;
 	e->adapter_started = true;
 	return e->adapter.ops->start(&e->adapter, spec != NULL ? spec + 1 : c->standby, err);

@@ -216,6 +216,7 @@ launch(struct colo_app *app, struct colo_error *err)
 			    colo_poll_run, &app->poll_core[i], app->poll_core[i].lcore) != 0)
 			return colo_error_set(
 				err, "lcore %u does not start", app->poll_core[i].lcore);
+	colo_control_show_blocks(&app->control);
 	if (rte_eal_remote_launch(colo_control_run, &app->control, app->control.lcore) != 0)
 		return colo_error_set(err, "lcore %u does not start", app->control.lcore);
 	return 0;

@@ -19,6 +19,7 @@
 #define DESCRIPTORS_MIN	      64u
 #define DESCRIPTORS_MAX	      4096u
 #define DEVICE_BLOCK_SIZE_MAX (1ull << 30)
+#define EXTRA_BLOCKS_MAX      (1ull << 36)
 #define PRECOPY_THRESHOLD_MAX (COLO_MAX_BLOCK_SIZE >> COLO_PAGE_SHIFT)
 
 static const char *const role_names[] = {"none", "primary", "secondary", "pair", NULL};
@@ -200,6 +201,23 @@ show_device_size(const struct colo_config *c, const char *name, FILE *f)
 		colo_format_size(c->device_block_size, text, sizeof(text)));
 }
 
+static int
+set_extra_blocks(struct colo_config *c, const char *text, struct colo_error *err)
+{
+	c->extra_blocks_given = true;
+	return colo_parse_pages_size(
+		"extra-blocks", text, 0, EXTRA_BLOCKS_MAX, &c->extra_blocks, err);
+}
+
+static void
+show_extra_blocks(const struct colo_config *c, const char *name, FILE *f)
+{
+	char text[24];
+
+	fprintf(f, COLO_OPTION_NAME "%s\n", name,
+		colo_format_size(c->extra_blocks, text, sizeof(text)));
+}
+
 /* ---- the table ---- */
 
 #define FIELD(f) \
@@ -249,6 +267,8 @@ const struct colo_option colo_options[] = {
 		"primary, pair: the guest; NAME is synthetic or qmp"),
 	OTHER("block", "NAME,size=SIZE[,guest=FILE][,cache=FILE]", set_block, show_block,
 		"a block of guest memory, and the files that hold it and its cache; repeatable"),
+	OTHER("extra-blocks", "SIZE", set_extra_blocks, show_extra_blocks,
+		"secondary: room for blocks that only the primary names, all together, 0 to 64G"),
 	TEXT("standby", "unix:PATH[,incoming=PATH]", standby, colo_check_standby,
 		"secondary: QMP socket of the QEMU that takes over"),
 	TEXT("adapter", "standby,..|lockstep,control=unix:PATH,dirty-log=FILE[,answer=MS]", adapter,

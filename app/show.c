@@ -114,9 +114,9 @@ colo_show_channels(const struct colo_control *control, unsigned int n_channels, 
 /* ---- blocks ---- */
 
 static void
-show_memory(const char *name, const struct colo_memory *m, FILE *f)
+show_memory(const char *name, const struct colo_memory_view *m, FILE *f)
 {
-	if (m->addr == NULL)
+	if (m->page_size == 0)
 		return;
 	fprintf(f, "  %-6s %s pages, %s\n", name, m->page_size > COLO_PAGE_SIZE ? "2 MiB" : "4 KiB",
 		m->path[0] != '\0' ? m->path : "unnamed");
@@ -125,21 +125,18 @@ show_memory(const char *name, const struct colo_memory *m, FILE *f)
 void
 colo_show_blocks(const struct colo_control *control, FILE *f)
 {
-	const struct colo_blocks *blocks;
-	const struct colo_block *b;
+	struct colo_block_view b;
 	char size[24];
 
-	for (int secondary = 0; secondary < 2; secondary++) {
-		blocks = colo_control_blocks(control, secondary);
-		for (unsigned int i = 0; blocks != NULL && i < blocks->n; i++) {
-			b = &blocks->block[i];
-			fprintf(f, "%s block %u %s: %s, %" PRIu32 " pages\n",
-				role_of_end[secondary], i, b->name,
-				colo_format_size(b->size, size, sizeof(size)), b->n_pages);
-			show_memory("guest", &b->guest, f);
-			show_memory("cache", &b->cache, f);
+	for (int secondary = 0; secondary < 2; secondary++)
+		for (unsigned int i = 0; colo_control_block_view(control, secondary, i, &b); i++) {
+			fprintf(f, "%s block %u %s: %s, %" PRIu32 " pages%s\n",
+				role_of_end[secondary], i, b.name,
+				colo_format_size(b.size, size, sizeof(size)), b.n_pages,
+				b.extra ? ", of the primary's list" : "");
+			show_memory("guest", &b.guest, f);
+			show_memory("cache", &b.cache, f);
 		}
-	}
 }
 
 /* ---- epoch ---- */

@@ -119,11 +119,12 @@ def test_busy_secondary(start_run):
 
 @pytest.mark.parametrize("secondary,primary,sentence", [
     ([], ["--mtu", 1500], "the secondary refuses: --mtu differs: primary 1500, secondary 4200"),
-    ([], ["--block", "more,size=4K"], "the secondary refuses: number of blocks differs"),
-    (["--block", "a,size=1M"], ["--block", "b,size=1M"], "the secondary refuses: unknown block: .* b,"),
+    ([], ["--block", "more,size=132M"], "the secondary refuses: with block more of 138412032 bytes the primary's "
+     "blocks that no --block names here exceed --extra-blocks"),
+    (["--block", "a,size=1M"], ["--block", "b,size=1M"], "the secondary refuses: the primary has no block a,"),
     (["--block", "a,size=1M"], ["--block", "a,size=1028K"], "the secondary refuses: size of block a differs"),
     ([], ["--ip", "fd00::7"], "the secondary refuses: --ip: primary has IPv6, secondary IPv4")],
-    ids=["mtu", "number", "name", "size", "ip"])
+    ids=["mtu", "extra", "name", "size", "ip"])
 @pytest.mark.slow
 def test_mismatch(start_run, secondary, primary, sentence):
     """Step: ends that do not fit. Verify: one sentence that names it, status 1; then one that fits."""
@@ -134,6 +135,24 @@ def test_mismatch(start_run, secondary, primary, sentence):
     assert len(re.findall(rf"^WARNING: {sentence}.*$", refused.output(), re.M)) == 1, refused.output()
     listening.wait_for("a primary is refused")
     check_run(two, two.primary(*secondary, *RUN))
+    assert listening.stop() == 0, listening.output()
+
+
+def test_extra_blocks(start_run):
+    """Step: a primary has blocks that no --block at the secondary names, first too many bytes of them.
+
+    Verify: refused in one sentence; then made in the primary's order and verified; then, for a primary
+    without them, gone.
+    """
+    two = Two(start_run(HUGE_MIB))
+    listening = two.secondary("--block", "a,size=1M", "--extra-blocks", "2M")
+    refused = two.primary("--block", "a,size=1M", "--block", "vga,size=2052K")
+    assert refused.wait() == 1, refused.output()
+    assert len(re.findall(r"^WARNING: the secondary refuses: with block vga of 2101248 bytes the primary's blocks "
+                          r"that no --block names here exceed --extra-blocks, 2097152 bytes",
+                          refused.output(), re.M)) == 1, refused.output()
+    check_run(two, two.primary("--block", "rom,size=4K", "--block", "vga,size=2044K", "--block", "a,size=1M", *RUN))
+    check_run(two, two.primary("--block", "a,size=1M", *RUN))
     assert listening.stop() == 0, listening.output()
 
 

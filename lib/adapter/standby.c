@@ -181,6 +181,28 @@ unknown:
 }
 
 static int
+keep_memory(struct standby *s, struct colo_error *err)
+{
+	const struct colo_blocks *blocks = s->adapter->blocks;
+
+	s->memory = calloc(blocks->n, sizeof(*s->memory));
+	if (s->memory == NULL)
+		return colo_error_set(err, "no memory for the standby adapter");
+	for (unsigned int i = 0; i + 1 < blocks->n; i++) {
+		const struct colo_block *b = &blocks->block[i];
+		struct standby_memory *m = &s->memory[s->n_memory];
+
+		if (b->guest.path[0] == '\0')
+			continue;
+		memcpy(m->name, b->name, sizeof(m->name));
+		m->size = b->size;
+		memcpy(m->path, b->guest.path, sizeof(m->path));
+		s->n_memory++;
+	}
+	return 0;
+}
+
+static int
 make_incoming_path(struct standby *s, struct colo_error *err)
 {
 	if (!s->asks_to_listen)
@@ -213,7 +235,8 @@ standby_start(struct colo_adapter *a, const char *spec, struct colo_error *err)
 	s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (s->wake_fd < 0)
 		return colo_error_set(err, "no eventfd: %s", strerror(errno));
-	if (read_spec(s, spec, err) != 0 || make_incoming_path(s, err) != 0)
+	if (read_spec(s, spec, err) != 0 || keep_memory(s, err) != 0 ||
+		make_incoming_path(s, err) != 0)
 		return -1;
 	if (colo_standby_prepare(s, COLO_NO_ABORT, colo_deadline(START_MS), err) != COLO_OUTCOME_OK)
 		return -1;
@@ -238,6 +261,7 @@ standby_stop(struct colo_adapter *a)
 	if (s->asks_to_listen)
 		unlink(s->incoming);
 	colo_private_dir_remove(&s->dir);
+	free(s->memory);
 	free(s);
 	a->state = NULL;
 }

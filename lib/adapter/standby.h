@@ -14,8 +14,17 @@
 #include "private_dir.h"
 #include "qmp.h"
 
+/* A block whose memory the standby shares, as it is at start: blocks move when a session begins. */
+struct standby_memory {
+	char name[COLO_BLOCK_NAME_MAX + 1];
+	uint64_t size;
+	char path[PATH_MAX];
+};
+
 struct standby {
 	/* main lcore in start(); read-only afterwards */
+	struct standby_memory *memory; /* [n_memory] */
+	unsigned int n_memory;
 	struct colo_adapter *adapter;
 	char path[COLO_UNIX_PATH_MAX + 1];     /* QMP socket */
 	char incoming[COLO_UNIX_PATH_MAX + 1]; /* migration socket */

@@ -60,16 +60,11 @@ check_waits(struct standby *s, uint64_t deadline, struct colo_error *err)
 static enum colo_outcome
 check_memory(struct standby *s, uint64_t deadline, struct colo_error *err)
 {
-	const struct colo_blocks *blocks = s->adapter->blocks;
-
-	for (unsigned int i = 0; i + 1 < blocks->n; i++) {
-		const struct colo_block *b = &blocks->block[i];
+	for (unsigned int i = 0; i < s->n_memory; i++) {
+		const struct standby_memory *m = &s->memory[i];
 		enum colo_outcome got;
 
-		if (b->guest.path[0] == '\0')
-			continue;
-		got = colo_memory_backend_check(
-			&s->qmp, b->guest.path, b->name, b->size, deadline, err);
+		got = colo_memory_backend_check(&s->qmp, m->path, m->name, m->size, deadline, err);
 		if (got != COLO_OUTCOME_OK)
 			return got;
 	}

@@ -2,13 +2,14 @@
 /* Pieces claimed with one atomic add by all poll cores of an end. */
 #include <stdlib.h>
 
+#include "extra.h"
 #include "job.h"
 
 int
 colo_piece_list_init(struct colo_piece_list *l, const struct colo_blocks *b)
 {
 	l->n = 0;
-	l->room = 0;
+	l->room = colo_extra_pieces(b);
 	for (unsigned int i = 0; i < b->n; i++)
 		l->room += b->block[i].n_pieces;
 	l->ref = calloc(l->room ? l->room : 1, sizeof(*l->ref));

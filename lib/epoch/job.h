@@ -20,7 +20,7 @@ struct colo_piece_ref {
 	uint32_t block;
 };
 
-/** A list of pieces; room for every piece of every block is allocated at start. */
+/** A list of pieces; room for every piece of every block, extra ones too, is allocated at start. */
 struct colo_piece_list {
 	struct colo_piece_ref *ref; /**< [n] */
 	uint32_t n;

@@ -9,7 +9,7 @@
  *
  * A commit is the moment at the end of SYNCING when counts and digests agree. Guest memory changes
  * in PRECOPY and FLUSHING only. Everything here runs on the control core and never blocks, but for
- * the blocks' reset when a session begins.
+ * when a session begins: blocks that only the primary names are made, and all are emptied.
  *
  * With a guest that runs here between checkpoints (adapter lockstep):
  *

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The session of a secondary: how it begins, and all the ways it can end. */
-#include <inttypes.h>
 #include <string.h>
 
 #include <rte_common.h>
 
+#include "extra.h"
 #include "secondary_actions.h"
 
 static int
@@ -23,24 +23,6 @@ check_hello(struct colo_secondary *s, const struct colo_hello *h, struct colo_er
 	if (h->address.ip_version != s->local.ip_version)
 		return colo_error_set(err, "--ip: primary has IPv%u, secondary IPv%u",
 			h->address.ip_version, s->local.ip_version);
-	if (h->n_blocks != s->blocks->n)
-		return colo_error_set(err,
-			"number of blocks differs: primary %u, secondary %u (the device state's is "
-			"one)",
-			h->n_blocks, s->blocks->n);
-	for (unsigned int i = 0; i < h->n_blocks; i++) {
-		const struct colo_block *b = &s->blocks->block[i];
-
-		if (strcmp(h->block[i].name, b->name) != 0)
-			return colo_error_set(err,
-				"unknown block: primary's block %u is %s, secondary's --block "
-				"there is %s",
-				i, h->block[i].name, b->name);
-		if (h->block[i].size != b->size)
-			return colo_error_set(err,
-				"size of block %s differs: primary %" PRIu64 ", secondary %" PRIu64,
-				b->name, h->block[i].size, b->size);
-	}
 	return 0;
 }
 
@@ -78,13 +60,24 @@ colo_secondary_refuse(struct colo_secondary *s, const char *why)
 	return COLO_SECONDARY_LISTEN;
 }
 
+static void
+list_blocks(const struct colo_hello *h, struct colo_listed_block list[COLO_MAX_BLOCKS])
+{
+	for (unsigned int i = 0; i < h->n_blocks; i++)
+		list[i] = (struct colo_listed_block){
+			.name = h->block[i].name, .size = h->block[i].size};
+}
+
 enum colo_secondary_state
 colo_secondary_on_hello(struct colo_secondary *s)
 {
 	const struct colo_hello *h = colo_session_peer_hello(s->session);
+	struct colo_listed_block list[COLO_MAX_BLOCKS];
 	struct colo_error err;
 
+	list_blocks(h, list);
 	if (check_hello(s, h, &err) != 0 ||
+		colo_extra_check(s->blocks, list, h->n_blocks, &err) != 0 ||
 		colo_steer_ports(s->steering, s->port, s->config.udp_port, &h->address, &s->local,
 			&err) != 0)
 		return colo_secondary_refuse(s, err.text);
@@ -95,12 +88,17 @@ colo_secondary_on_hello(struct colo_secondary *s)
 enum colo_secondary_state
 colo_secondary_accept(struct colo_secondary *s)
 {
+	const struct colo_hello *h = colo_session_peer_hello(s->session);
 	struct colo_accept accept = {.window = s->receive->window};
+	struct colo_listed_block list[COLO_MAX_BLOCKS];
 	struct colo_error err;
 
-	new_session(s, colo_session_peer_hello(s->session));
+	list_blocks(h, list);
+	new_session(s, h);
 	colo_journal_forget(s->journal);
-	if (colo_blocks_reset(s->blocks, &err) != 0)
+	/* no poll core is in a session, no job is on (extra.h): blocks may be moved and made */
+	if (colo_extra_adopt(s->blocks, list, h->n_blocks, &err) != 0 ||
+		colo_blocks_reset(s->blocks, &err) != 0)
 		return colo_secondary_refuse(s, err.text);
 	colo_secondary_forget_guest(s);
 	accept.address = s->local;

@@ -8,7 +8,7 @@
 #include "block.h"
 
 static int
-check_name(const struct colo_blocks *b, const char *name, struct colo_error *err)
+check_name(const char *name, struct colo_error *err)
 {
 	size_t length = strnlen(name, COLO_BLOCK_NAME_MAX + 1);
 
@@ -21,9 +21,19 @@ check_name(const struct colo_blocks *b, const char *name, struct colo_error *err
 				"spaces "
 				"is accepted",
 				(unsigned char)name[i]);
-	if (colo_blocks_find(b, name) >= 0)
-		return colo_error_set(
-			err, "there are two blocks named %s, names must differ", name);
+	return 0;
+}
+
+int
+colo_block_check(const char *name, uint64_t size, struct colo_error *err)
+{
+	if (check_name(name, err) != 0)
+		return -1;
+	if (size == 0 || size % COLO_PAGE_SIZE != 0 || size > COLO_MAX_BLOCK_SIZE)
+		return colo_error_set(err,
+			"block %s has size %" PRIu64
+			": accepted are multiples of %u from %u to %llu",
+			name, size, COLO_PAGE_SIZE, COLO_PAGE_SIZE, COLO_MAX_BLOCK_SIZE);
 	return 0;
 }
 
@@ -34,14 +44,11 @@ check_spec(const struct colo_blocks *b, const struct colo_block_spec *spec, stru
 		return colo_error_set(err,
 			"too many blocks: at most %u, the device state's included",
 			COLO_MAX_BLOCKS);
-	if (check_name(b, spec->name, err) != 0)
+	if (colo_block_check(spec->name, spec->size, err) != 0)
 		return -1;
-	if (spec->size == 0 || spec->size % COLO_PAGE_SIZE != 0 || spec->size > COLO_MAX_BLOCK_SIZE)
-		return colo_error_set(err,
-			"block %s has size %" PRIu64
-			": accepted are multiples of %u from %u to %llu",
-			spec->name, spec->size, COLO_PAGE_SIZE, COLO_PAGE_SIZE,
-			COLO_MAX_BLOCK_SIZE);
+	if (colo_blocks_find(b, spec->name) >= 0)
+		return colo_error_set(
+			err, "there are two blocks named %s, names must differ", spec->name);
 	return 0;
 }
 
@@ -203,6 +210,14 @@ colo_blocks_reset(struct colo_blocks *b, struct colo_error *err)
 			memset(block->touched, 0, block->n_pieces);
 	}
 	return 0;
+}
+
+void
+colo_blocks_remove(struct colo_blocks *b, unsigned int index)
+{
+	block_free(&b->block[index], false);
+	b->n--;
+	memmove(&b->block[index], &b->block[index + 1], (b->n - index) * sizeof(b->block[0]));
 }
 
 void

@@ -21,6 +21,7 @@ struct colo_block {
 	uint64_t size; /**< used length in bytes, a multiple of 4096 */
 	uint32_t n_pages;
 	uint32_t n_pieces;
+	bool extra; /**< secondary: made for a session, by its primary's list (extra.h) */
 	struct colo_memory guest;
 	struct colo_memory cache; /**< secondary */
 	/**
@@ -38,9 +39,23 @@ struct colo_block {
 	struct colo_dirty todo;
 };
 
-/** All blocks of one end. Made at start, outlives every channel (invariant 8). */
+/** Secondary: what a session may add to the blocks. Set by the main lcore at start. */
+struct colo_extra_rules {
+	/** neither number nor order may change: others know the blocks by their index */
+	bool fixed;
+	uint64_t max; /**< bytes of all extra blocks together; 0: none */
+	unsigned int n_channels;
+	int numa_node; /**< as for colo_blocks_add_secondary() */
+};
+
+/**
+ * All blocks of one end, made at start; but for extra ones, made between two sessions. They outlive
+ * every channel (invariant 8).
+ */
 struct colo_blocks {
 	unsigned int n;
+	struct colo_extra_rules rules;
+	uint32_t changes; /**< +1 when a session made other blocks; for views */
 	struct colo_block block[COLO_MAX_BLOCKS];
 };
 
@@ -51,6 +66,9 @@ struct colo_block_spec {
 	char guest_path[PATH_MAX]; /**< empty: unnamed memory */
 	char cache_path[PATH_MAX];
 };
+
+/** May a block have this name and this size? @return 0 or -1 with @p err. Any thread. */
+int colo_block_check(const char *name, uint64_t size, struct colo_error *err);
 
 /** Add a block to the primary's: guest memory and `todo`. @return 0 or -1 with @p err. */
 int colo_blocks_add_primary(
@@ -65,6 +83,9 @@ int colo_blocks_find(const struct colo_blocks *b, const char *name);
 
 /** A new session: cache and guest memory become zeros, bitmaps and `touched` empty. */
 int colo_blocks_reset(struct colo_blocks *b, struct colo_error *err);
+
+/** Free one block, the last ones move up. */
+void colo_blocks_remove(struct colo_blocks *b, unsigned int index);
 
 /** Free everything; files made by us are removed, guest memory's kept if @p keep_guest. */
 void colo_blocks_free(struct colo_blocks *b, bool keep_guest);

@@ -119,12 +119,14 @@ unnamed_try(struct colo_memory *m, uint64_t size, uint64_t page_size, unsigned i
 static int
 map_unnamed(struct colo_memory *m, uint64_t size, struct colo_error *err)
 {
-	if (unnamed_try(m, size, HUGE_PAGE, MFD_HUGETLB | MFD_HUGE_2MB) == 0)
+	if (size >= HUGE_PAGE && unnamed_try(m, size, HUGE_PAGE, MFD_HUGETLB | MFD_HUGE_2MB) == 0)
 		return 0;
-	COLO_LOG(WARNING,
-		"%" PRIu64 " MiB of memory take 4 KiB pages, which is slow: %" PRIu64
-		" free huge pages of 2 MiB are needed, reserve: echo N > /proc/sys/vm/nr_hugepages",
-		round_up(size, HUGE_PAGE) >> 20, round_up(size, HUGE_PAGE) / HUGE_PAGE);
+	if (size >= HUGE_PAGE)
+		COLO_LOG(WARNING,
+			"%" PRIu64 " MiB of memory take 4 KiB pages, which is slow: %" PRIu64
+			" free huge pages of 2 MiB are needed, reserve: echo N > "
+			"/proc/sys/vm/nr_hugepages",
+			round_up(size, HUGE_PAGE) >> 20, round_up(size, HUGE_PAGE) / HUGE_PAGE);
 	if (unnamed_try(m, size, SMALL_PAGE, 0) != 0)
 		return colo_error_set(
 			err, "cannot map %" PRIu64 " bytes of memory: %s", size, strerror(errno));

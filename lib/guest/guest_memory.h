@@ -27,8 +27,8 @@ struct colo_memory {
  * Map @p size bytes. With @p path: the file is opened, or created (0600) with that size; one that
  * is shorter is refused, and so is one whose file system lacks the room, and on hugetlbfs a name
  * with "map_" in it (DPDK removes such). Without: unnamed memory in 2 MiB pages if enough are free,
- * else in 4 KiB pages, and a warning says so. Preferably on @p numa_node if it is >= 0. The address
- * is a multiple of 2 MiB.
+ * else in 4 KiB pages, and a warning says so; less than 2 MiB take 4 KiB pages. Preferably on @p
+ * numa_node if it is >= 0. The address is a multiple of 2 MiB.
  * @return 0, or -1 with @p err filled. Main lcore, at start.
  */
 int colo_memory_map(struct colo_memory *m, const char *path, uint64_t size, int numa_node,

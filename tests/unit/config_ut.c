@@ -40,6 +40,9 @@ parse(const char *line)
 #define LOCKSTEP                                                                      \
 	"--role secondary --listen 127.0.0.1:9000 --block pc.ram,size=4096,guest=/g " \
 	"--adapter lockstep,control=unix:/c,dirty-log=/l"
+#define JOURNALED                                                \
+	"--role secondary --listen 127.0.0.1:9000 --journal /j " \
+	"--block f,size=4K,guest=/g,cache=/c "
 #define PRIMARY "--role primary --connect 127.0.0.1:9000 --source qmp,path=/x "
 
 /** @p options are refused, and the sentence says @p why. */
@@ -265,6 +268,28 @@ test_too_many_blocks(void)
 	CU_ASSERT_EQUAL(config.n_blocks, COLO_MAX_BLOCKS - 1);
 	strcat(line, "--block last,size=4K");
 	refused(SECONDARY, line, "at most 31 blocks");
+}
+
+static void
+test_extra_blocks(void)
+{
+	accepted(SECONDARY, "");
+	CU_ASSERT_EQUAL(config.extra_blocks, 128 << 20);
+	accepted(SECONDARY, "--extra-blocks 0");
+	CU_ASSERT_EQUAL(config.extra_blocks, 0);
+	accepted(SECONDARY, "--extra-blocks 4096");
+	refused(SECONDARY, "--extra-blocks 4095", "a multiple of 4096 bytes from 0 to 64G");
+	accepted(SECONDARY, "--extra-blocks 64G");
+	refused(SECONDARY, "--extra-blocks 67108868K", "from 0 to 64G");
+	refused(PAIR, "--extra-blocks 4096", "--role secondary only");
+	/* what has no files cannot be recovered */
+	accepted(JOURNALED, "");
+	CU_ASSERT_EQUAL(config.extra_blocks, 0);
+	accepted(JOURNALED, "--extra-blocks 0");
+	refused(JOURNALED, "--extra-blocks 4096", "--extra-blocks is 0 with --journal");
+	accepted(LOCKSTEP, "");
+	CU_ASSERT_EQUAL(config.extra_blocks, 0);
+	refused(LOCKSTEP, " --extra-blocks 4096", "--extra-blocks is 0 with --adapter lockstep");
 }
 
 static void
@@ -517,6 +542,7 @@ main(void)
 		{"sizes", test_sizes},
 		{"blocks", test_blocks},
 		{"too many blocks", test_too_many_blocks},
+		{"extra blocks", test_extra_blocks},
 		{"endpoints", test_endpoints},
 		{"codecs", test_codecs},
 		{"texts", test_texts},

@@ -178,8 +178,6 @@ test_help(void)
 static void
 test_show(void)
 {
-	static struct colo_blocks blocks;
-
 	begin(COLO_ROLE_PAIR);
 	control.view[1] = (struct colo_view){.present = true, .state = "COLO", .committed = 41};
 	control.view[0].last = (struct colo_epoch_report){.epoch = 9, .pages = 77};
@@ -188,13 +186,12 @@ test_show(void)
 	control.channel[1][0].counters.n[COLO_tx_packets] = 1100;
 	control.channel[0][1].present = true;
 	control.channel[0][1].counters.n[COLO_drop_short] = 5;
-	blocks.n = 1;
-	strcpy(blocks.block[0].name, "pc.ram");
-	blocks.block[0].size = 1 << 20;
-	blocks.block[0].n_pages = 256;
-	blocks.block[0].guest.addr = (uint8_t *)&blocks;
-	strcpy(blocks.block[0].guest.path, "/dev/shm/guest");
-	control.blocks = &blocks;
+	control.block = (struct colo_block_view){.name = "pc.ram",
+		.size = 1 << 20,
+		.n_pages = 256,
+		.extra = true,
+		.guest = {.page_size = 4096, .path = "/dev/shm/guest"},
+		.cache = {.page_size = 2 << 20}};
 	type("show epoch\n");
 	says("primary: state IDLE");
 	says("last epoch 9: 77 pages");
@@ -206,7 +203,11 @@ test_show(void)
 	says("channel 0 receive:");
 	says_not("channel 0 send");
 	type("show block\n");
-	says("secondary block 0 pc.ram: 1M, 256 pages\n  guest  4 KiB pages, /dev/shm/guest");
+	says("secondary block 0 pc.ram: 1M, 256 pages, of the primary's list\n"
+	     "  guest  4 KiB pages, /dev/shm/guest\n  cache  2 MiB pages, unnamed");
+	control.block.extra = false;
+	type("show block\n");
+	says("secondary block 0 pc.ram: 1M, 256 pages\n");
 	type("show port\n");
 	says("no port");
 	end();

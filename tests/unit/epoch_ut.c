@@ -81,6 +81,39 @@ test_life(void)
 	ut_ends_free(e);
 }
 
+/* The secondary has the first block from the primary's hello only: like any other, twice. */
+static void
+test_extra_block(void)
+{
+	struct ut_ends *e = ut_ends_new_with(1);
+	struct colo_blocks *b = &e->r->blocks[1];
+	uint8_t *at;
+
+	CU_ASSERT_EQUAL(b->n, 1);
+	protect(e, 3);
+	CU_ASSERT_EQUAL_FATAL(b->n, 2);
+	CU_ASSERT_TRUE(b->block[0].extra);
+	CU_ASSERT_TRUE(ends_agree(e));
+	CU_ASSERT_TRUE(cache_is_guest(e));
+	at = b->block[0].guest.addr;
+	colo_primary_stop(&e->p);
+	UT_ENDS_UNTIL(e, e->p.state == COLO_PRIMARY_STOPPED && e->s.state == COLO_SECONDARY_LISTEN);
+	CU_ASSERT_EQUAL(b->n, 2); /* the checkpoint is whole: it may be taken over from */
+	protect(e, 1);
+	CU_ASSERT_PTR_EQUAL(b->block[0].guest.addr, at);
+	CU_ASSERT_TRUE(ends_agree(e));
+	/* a hello that is refused leaves the checkpoint, blocks and all */
+	colo_primary_stop(&e->p);
+	UT_ENDS_UNTIL(e, e->p.state == COLO_PRIMARY_STOPPED && e->s.state == COLO_SECONDARY_LISTEN);
+	b->rules.max = UT_ENDS_BLOCK - COLO_PAGE_SIZE;
+	colo_primary_start(&e->p);
+	UT_ENDS_UNTIL(e, e->p.state == COLO_PRIMARY_LEAVING);
+	CU_ASSERT_EQUAL(e->s.state, COLO_SECONDARY_LISTEN);
+	CU_ASSERT_NOT_EQUAL(e->s.committed, 0);
+	CU_ASSERT_TRUE(ends_agree(e));
+	ut_ends_free(e);
+}
+
 static void
 test_verify(void)
 {
@@ -844,6 +877,7 @@ test_here_no_begin(void)
 
 static const struct ut_case cases[] = {
 	{"two sessions", test_life},
+	{"a block that only the primary names", test_extra_block},
 	{"verify, by digest and by bytes", test_verify},
 	{"a verdict that does not come", test_verify_limit},
 	{"lost while receiving", test_lost_receiving},

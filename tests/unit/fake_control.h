@@ -13,7 +13,7 @@ struct colo_control {
 	bool refuse;
 	struct colo_view view[2];
 	struct colo_channel_view channel[2][2];
-	struct colo_blocks *blocks;
+	struct colo_block_view block; /* of the secondary; without a name: none */
 };
 
 int
@@ -40,10 +40,12 @@ colo_control_channel_view(const struct colo_control *c, unsigned int channel, bo
 		*view = c->channel[channel][receive];
 }
 
-const struct colo_blocks *
-colo_control_blocks(const struct colo_control *c, bool secondary)
+bool
+colo_control_block_view(
+	const struct colo_control *c, bool secondary, unsigned int i, struct colo_block_view *view)
 {
-	return secondary ? c->blocks : NULL;
+	*view = c->block;
+	return secondary && i == 0 && c->block.name[0] != '\0';
 }
 
 #endif

@@ -192,14 +192,15 @@ ut_ends_secondary(struct ut_ends *e)
 }
 
 static inline struct ut_ends *
-ut_ends_new(void)
+ut_ends_new_with(uint32_t extra_blocks)
 {
-	static const struct ut_rig_options o = {.mtu = 4200,
+	const struct ut_rig_options o = {.mtu = 4200,
 		.ip_version = 4,
 		.n_channels = 2,
 		.window = 64,
 		.n_blocks = 2,
-		.block_size = {UT_ENDS_BLOCK, UT_ENDS_DEVICE}};
+		.block_size = {UT_ENDS_BLOCK, UT_ENDS_DEVICE},
+		.extra_blocks = extra_blocks};
 	struct ut_ends *e = aligned_alloc(64, sizeof(*e));
 	struct colo_error err = {""};
 
@@ -226,6 +227,12 @@ ut_ends_new(void)
 	ut_ends_secondary(e);
 	ut_ends_primary(e, colo_session_port(e->session[1]));
 	return e;
+}
+
+static inline struct ut_ends *
+ut_ends_new(void)
+{
+	return ut_ends_new_with(0);
 }
 
 static inline void

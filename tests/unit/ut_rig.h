@@ -38,6 +38,7 @@ struct ut_rig_options {
 	unsigned int out_ring; /* frames a driver takes at most, 0: more than are ever sent */
 	unsigned int n_blocks;
 	uint64_t block_size[COLO_MAX_BLOCKS];
+	uint32_t extra_blocks; /* bit i: the secondary has block i from the primary's hello only */
 };
 
 struct ut_rig {
@@ -108,11 +109,17 @@ ut_rig_blocks(struct ut_rig *r)
 {
 	struct colo_error err = {""};
 
+	r->blocks[1].rules.n_channels = r->o.n_channels;
+	r->blocks[1].rules.numa_node = -1;
 	for (unsigned int i = 0; i < r->o.n_blocks; i++) {
 		struct colo_block_spec spec = {.size = r->o.block_size[i]};
 
 		snprintf(spec.name, sizeof(spec.name), "block%u", i);
 		CU_ASSERT_EQUAL_FATAL(colo_blocks_add_primary(&r->blocks[0], &spec, &err), 0);
+		if (r->o.extra_blocks >> i & 1) {
+			r->blocks[1].rules.max += spec.size;
+			continue;
+		}
 		CU_ASSERT_EQUAL_FATAL(
 			colo_blocks_add_secondary(&r->blocks[1], &spec, r->o.n_channels, -1, &err),
 			0);
