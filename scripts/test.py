@@ -17,9 +17,11 @@ import time
 import xml.etree.ElementTree
 
 import colo_env as env
+import sim
 
 UNIT_HUGE_MIB = 512      # for all unit tests, which run one after the other
 SUITE_TIMEOUT_S = 900
+SIM_SEEDS = 5000         # of the full tier; the first 200 are a test that meson knows
 # werror: with sanitizers gcc warns of what cannot happen; the plain build keeps it on
 SANITIZE = ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dbuildtype=debugoptimized",
             "-Dwerror=false"]
@@ -115,6 +117,14 @@ def run_programs(tally, directory, quick, label):
             run_program(tally, test, label)
 
 
+def run_simulation(tally):
+    """Many seeds of tests/sim, on all CPUs."""
+    began = time.monotonic()
+    outcome = sim.simulate(env.ROOT / "build", SIM_SEEDS, first=201)
+    tally.add("simulation", outcome.passed, outcome.failed, 0, time.monotonic() - began,
+              "\n".join(outcome.failures))
+
+
 def count_junit(path):
     """(passed, failed, skipped) of a pytest run, or None if it left no report."""
     try:
@@ -181,6 +191,7 @@ def main():
                 run_programs(tally, "build", args.quick, "")
                 if not args.quick:
                     run_programs(tally, "build-sanitize", False, "sanitized ")
+                    run_simulation(tally)
             finally:
                 huge.close()
         suites = sorted((env.ROOT / "dts").glob("TestSuite_*.py"))
