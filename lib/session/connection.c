@@ -12,8 +12,14 @@
 
 #include "connection.h"
 
-#define LISTEN_BACKLOG 16
+#define LISTEN_BACKLOG 128
 #define DRAIN_READS    16 /* bounds what close() reads from a peer that goes on sending */
+
+static bool
+is_try_again(int code)
+{
+	return code == EAGAIN || code == EWOULDBLOCK || code == EINTR;
+}
 
 /** @return 0 with @p sa and its length, or -1 with @p err. */
 static int
@@ -170,10 +176,22 @@ colo_socket_connected(int fd)
 	return code;
 }
 
+int
+colo_socket_peek(int fd)
+{
+	uint8_t byte;
+	ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	if (got == 1)
+		return byte;
+	return got < 0 && is_try_again(errno) ? -1 : -2;
+}
+
 void
 colo_connection_open(struct colo_connection *c, int fd)
 {
 	c->fd = fd;
+	c->tls = NULL;
 	c->ended = false;
 	c->rx_error = 0;
 	c->tx_error = 0;
@@ -182,16 +200,26 @@ colo_connection_open(struct colo_connection *c, int fd)
 	c->tx_used = 0;
 }
 
+int
+colo_connection_secure(struct colo_connection *c, struct colo_tls *tls, bool server)
+{
+	c->tls = colo_tls_stream_new(tls, c->fd, server);
+	return c->tls != NULL ? 0 : -1;
+}
+
 void
 colo_connection_close(struct colo_connection *c)
 {
 	if (c->fd < 0)
 		return;
 	colo_connection_flush(c);
+	if (c->tls != NULL)
+		colo_tls_close(c->tls);
 	shutdown(c->fd, SHUT_WR);
 	for (unsigned int i = 0; i < DRAIN_READS; i++)
 		if (recv(c->fd, c->rx, sizeof(c->rx), MSG_DONTWAIT) <= 0)
 			break;
+	colo_tls_stream_free(c->tls);
 	close(c->fd);
 	colo_connection_open(c, -1);
 }
@@ -214,10 +242,26 @@ colo_connection_put(struct colo_connection *c, uint16_t type, const void *body, 
 	return 0;
 }
 
-static bool
-is_try_again(int code)
+/** @return bytes sent, 0: not now, or -1 with tx_error set. */
+static ssize_t
+send_some(struct colo_connection *c)
 {
-	return code == EAGAIN || code == EWOULDBLOCK || code == EINTR;
+	enum colo_tls_status status;
+	size_t taken;
+	ssize_t sent;
+
+	if (c->tls == NULL) {
+		sent = send(c->fd, c->tx, c->tx_used, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent >= 0 || is_try_again(errno))
+			return sent < 0 ? 0 : sent;
+		c->tx_error = errno;
+		return -1;
+	}
+	status = colo_tls_write(c->tls, c->tx, c->tx_used, &taken);
+	if (status == COLO_TLS_OK || status == COLO_TLS_AGAIN)
+		return status == COLO_TLS_OK ? (ssize_t)taken : 0;
+	c->tx_error = status == COLO_TLS_ENDED ? EPIPE : EPROTO;
+	return -1;
 }
 
 void
@@ -231,20 +275,48 @@ colo_connection_flush(struct colo_connection *c)
 		c->tx_used = 0;
 		return;
 	}
-	sent = send(c->fd, c->tx, c->tx_used, MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (sent < 0) {
-		if (!is_try_again(errno))
-			c->tx_error = errno;
+	sent = send_some(c);
+	if (sent <= 0)
 		return;
-	}
 	c->tx_used -= (uint32_t)sent;
 	memmove(c->tx, c->tx + sent, c->tx_used);
+}
+
+/** @return bytes received into rx, 0: none, now or ever. */
+static size_t
+receive_some(struct colo_connection *c)
+{
+	uint8_t *to = c->rx + c->rx_used;
+	size_t room = sizeof(c->rx) - c->rx_used, taken;
+	ssize_t got;
+
+	if (c->tls == NULL) {
+		got = recv(c->fd, to, room, MSG_DONTWAIT);
+		if (got == 0)
+			c->ended = true;
+		else if (got < 0 && !is_try_again(errno))
+			c->rx_error = errno;
+		return got > 0 ? (size_t)got : 0;
+	}
+	switch (colo_tls_read(c->tls, to, room, &taken)) {
+	case COLO_TLS_OK:
+		return taken;
+	case COLO_TLS_AGAIN:
+		break;
+	case COLO_TLS_ENDED:
+		c->ended = true;
+		break;
+	case COLO_TLS_FAILED:
+		c->rx_error = EPROTO;
+		break;
+	}
+	return 0;
 }
 
 bool
 colo_connection_fill(struct colo_connection *c)
 {
-	ssize_t got;
+	size_t got;
 
 	if (c->fd < 0 || c->ended || c->rx_error != 0)
 		return false;
@@ -253,13 +325,8 @@ colo_connection_fill(struct colo_connection *c)
 	c->rx_taken = 0;
 	if (c->rx_used == sizeof(c->rx))
 		return false; /* a whole message waits to be taken */
-	got = recv(c->fd, c->rx + c->rx_used, sizeof(c->rx) - c->rx_used, MSG_DONTWAIT);
-	if (got > 0)
-		c->rx_used += (uint32_t)got;
-	else if (got == 0)
-		c->ended = true;
-	else if (!is_try_again(errno))
-		c->rx_error = errno;
+	got = receive_some(c);
+	c->rx_used += (uint32_t)got;
 	return got > 0;
 }
 
@@ -289,6 +356,8 @@ colo_connection_gone(const struct colo_connection *c)
 		return "connection closed by peer";
 	if (c->rx_error == ECONNRESET || c->tx_error == EPIPE || c->tx_error == ECONNRESET)
 		return "connection closed by peer (reset)";
+	if (c->tls != NULL && (c->rx_error == EPROTO || c->tx_error == EPROTO))
+		return colo_tls_reason(c->tls);
 	if (c->rx_error != 0)
 		return strerror(c->rx_error);
 	if (c->tx_error != 0)

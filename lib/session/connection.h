@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /**
  * @file
- * One TCP connection that carries a session's messages: non-blocking, with a bounded buffer each
- * way. Knows where a message begins and ends, not what it means. One thread.
+ * One TCP connection that carries a session's messages, plain or by TLS: non-blocking, with a
+ * bounded buffer each way. Knows where a message begins and ends, not what it means. One thread.
  */
 #ifndef COLO_SESSION_CONNECTION_H
 #define COLO_SESSION_CONNECTION_H
@@ -13,6 +13,7 @@
 
 #include "colo_error.h"
 #include "session.h"
+#include "tls.h"
 
 #define COLO_MESSAGE_HEADER 4u /**< bytes: be16 type, be16 length of the body */
 #define COLO_MESSAGE_LENGTH (COLO_MESSAGE_HEADER + COLO_SESSION_BODY_MAX) /**< of the largest */
@@ -27,6 +28,7 @@ struct colo_connection {
 	uint32_t rx_used;
 	uint32_t rx_taken; /**< bytes of rx whose messages were handed out */
 	uint32_t tx_used;
+	struct colo_tls_stream *tls; /**< the connection's own; NULL: plain */
 	uint8_t rx[COLO_MESSAGE_LENGTH];
 	uint8_t tx[2 * COLO_MESSAGE_LENGTH];
 };
@@ -57,9 +59,13 @@ int colo_socket_accept(int listen_fd, char name[COLO_ENDPOINT_TEXT]);
 int colo_socket_connect(const char *host, uint16_t port, int *code, struct colo_error *err);
 /** @return 0: connected; EINPROGRESS: not yet; else the errno that ended the attempt. */
 int colo_socket_connected(int fd);
+/** @return the next byte received, which stays there; -1: none yet; -2: none will come. */
+int colo_socket_peek(int fd);
 
 /** Take over @p fd with empty buffers. */
 void colo_connection_open(struct colo_connection *c, int fd);
+/** What is said from now on is said by TLS. @return 0, or -1: out of memory. */
+int colo_connection_secure(struct colo_connection *c, struct colo_tls *tls, bool server);
 /** Send what can be sent at once, read what is there (so that no reset eats it), close. */
 void colo_connection_close(struct colo_connection *c);
 /** Append a message. @return 0, or -1 if the peer does not read and the buffer is full. */

@@ -3,7 +3,8 @@
  * @file
  * The session between a primary and a secondary, over TCP: hello, blocks, the channels' addresses,
  * liveness, abort, orderly end. Non-blocking; the control core calls colo_session_poll() every
- * millisecond or so. (The place of TLS and keys, once there are any, is between connect and hello.)
+ * millisecond or so. After colo_session_use_tls() all of it is inside TLS 1.3 with a pre-shared key
+ * (tls.h), and both ends know the key before the first HELLO is read.
  *
  *     primary                          secondary
  *     HELLO (struct below)  ------->   checks it against its own blocks and limits
@@ -21,6 +22,7 @@
 #define COLO_SESSION_SESSION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "colo_error.h"
@@ -31,11 +33,12 @@
 #define COLO_SESSION_POLL_US 1000u
 #define COLO_SESSION_VERSION 1u
 
-#define COLO_SESSION_CALL_MS	2000u /**< an accepted caller that sends no whole hello is dropped */
+#define COLO_SESSION_CALL_MS	2000u  /**< accepted .. whole hello, TLS included */
 #define COLO_SESSION_ANSWER_MS	10000u /**< hello .. ACCEPT or REFUSE; ACCEPT .. START */
 #define COLO_SESSION_RETRY_MS	100u   /**< between two attempts to connect */
 #define COLO_SESSION_LINGER_MS	500u   /**< a refused caller may read its REFUSE so long */
-#define COLO_SESSION_CALLERS	8u   /**< accepted connections at a time, the session's included */
+#define COLO_SESSION_CALLERS	8u     /**< that have spoken, at a time; the session's included */
+#define COLO_SESSION_GRACE_MS	50u  /**< before a caller without the key makes room for another */
 #define COLO_SESSION_REASON_MAX 255u /**< bytes of the sentence in REFUSE and ABORT */
 
 #define COLO_PEER_TIMEOUT_MIN 50u /**< ms, of hello's peer_timeout_ms and of set_timeout() */
@@ -77,7 +80,8 @@ struct colo_accept {
 
 enum colo_session_event {
 	COLO_SESSION_NOTHING = 0,
-	COLO_SESSION_CONNECTED, /**< primary: TCP is up, send hello with colo_session_hello() */
+	COLO_SESSION_CONNECTED, /**< primary: TCP (and TLS) is up, send hello with
+				   colo_session_hello() */
 	COLO_SESSION_HELLO,	/**< secondary: peer_hello is filled: accept or refuse it */
 	COLO_SESSION_ACCEPTED,	/**< primary: peer_accept is filled: send colo_session_start() */
 	COLO_SESSION_STARTED,	/**< secondary: peer_hello.address.channel_port is filled now */
@@ -86,16 +90,53 @@ enum colo_session_event {
 	COLO_SESSION_ABORTED,	/**< peer aborted; reason says why */
 	COLO_SESSION_LOST, /**< connection broke, peer was silent too long, or spoke nonsense */
 	/**
-	 * Secondary: a caller that never became a session (no hello, or a wrong one) was dropped;
-	 * reason says why. Nothing else changed: a session that is on goes on. For the log.
+	 * Secondary: a caller that never became a session (no key, no hello, or a wrong one) was
+	 * dropped; reason says why. Nothing else changed: a session that is on goes on. For the
+	 * log: under a flood it is reported a few times a second at most; counters have them all.
 	 */
 	COLO_SESSION_DROPPED,
 };
 
-struct colo_session; /* allocated once at start; no allocation later */
+/** Counters: X(name, meaning). What becomes of each caller, since start. */
+#define COLO_SESSION_COUNTERS(X)                                                              \
+	X(tcp_accepted, "connections accepted")                                               \
+	X(tcp_authenticated, "callers that proved to know the pre-shared key")                \
+	X(tcp_handshake_failed, "callers whose TLS handshake failed: another key, other TLS") \
+	X(tcp_wrong_mode, "callers without TLS where it is due, or with it where it is not")  \
+	X(tcp_wrong_message, "callers whose first message was not a HELLO that checks")       \
+	X(tcp_late, "callers that sent no whole HELLO in time")                               \
+	X(tcp_closed, "callers that went away before their HELLO")                            \
+	X(tcp_evicted, "callers that made room for others, who had shown no key")             \
+	X(tcp_busy, "callers refused because a session is on")
+
+enum colo_session_counter {
+#define X(name, help) COLO_SESSION_##name,
+	COLO_SESSION_COUNTERS(X)
+#undef X
+	COLO_SESSION_N_COUNTERS,
+};
+
+/** Written by the control core only. */
+struct colo_session_counters {
+	uint64_t n[COLO_SESSION_N_COUNTERS];
+};
+
+extern const char *const colo_session_counter_name[COLO_SESSION_N_COUNTERS];
+extern const char *const colo_session_counter_help[COLO_SESSION_N_COUNTERS];
+
+struct colo_tls;
+
+/** Allocated once at start. Later OpenSSL allocates for each connection that begins a handshake. */
+struct colo_session;
 
 /** Main lcore, at start. @return NULL with @p err if out of memory. */
 struct colo_session *colo_session_new(struct colo_error *err);
+
+/**
+ * From now on nothing is believed that is not said by TLS. Before listen or connect; @p tls is the
+ * caller's and outlives the session. Main lcore.
+ */
+void colo_session_use_tls(struct colo_session *s, struct colo_tls *tls);
 
 /**
  * Secondary: bind and listen, once; afterwards sessions come one at a time, further callers get
@@ -139,6 +180,16 @@ const struct colo_hello *colo_session_peer_hello(const struct colo_session *s);
 const struct colo_accept *colo_session_peer_accept(const struct colo_session *s);
 /** Why the last REFUSED, ABORTED or LOST happened: one sentence. */
 const char *colo_session_reason(const struct colo_session *s);
+
+/**
+ * Key material for this session's frames, the same at both ends and at no third: by TLS's exporter,
+ * with the session's id as context. From HELLO (secondary) or ACCEPTED (primary) until the session
+ * ends. Control core. @return 0, or -1: without TLS, too early or late, or @p n not 1 to 64.
+ */
+int colo_session_export(const struct colo_session *s, uint8_t *secret, size_t n);
+
+/** Control core. */
+const struct colo_session_counters *colo_session_counters(const struct colo_session *s);
 
 /** Free and close everything. Main lcore, after the control core has stopped. */
 void colo_session_free(struct colo_session *s);

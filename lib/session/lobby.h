@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file
+ * Connections that have not said anything yet. Whoever connects waits here, where it costs a file
+ * descriptor and no buffer, so that a flood of silent ones does not keep out the one that speaks:
+ * when all places are taken, the one that has been silent for longest has to go. One thread.
+ */
+#ifndef COLO_SESSION_LOBBY_H
+#define COLO_SESSION_LOBBY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "colo_error.h"
+#include "connection.h"
+
+#define COLO_LOBBY_PLACES 256u
+#define COLO_LOBBY_READY  16u /**< that colo_lobby_look() finds at a time */
+
+struct colo_visitor {
+	int fd;		   /**< -1: a free place */
+	uint64_t since_ms; /**< accepted */
+	char name[COLO_ENDPOINT_TEXT];
+};
+
+/** The visitors are in a ring by age: from `oldest` on, `n` places, some free again. */
+struct colo_lobby {
+	int epoll_fd; /**< -1: closed */
+	unsigned int oldest, n;
+	struct colo_visitor visitor[COLO_LOBBY_PLACES];
+	uint16_t ready[COLO_LOBBY_READY]; /**< places, from the last look */
+	unsigned int n_ready;
+};
+
+/** All closed: before colo_lobby_open(). */
+void colo_lobby_init(struct colo_lobby *l);
+/** Main lcore. @return 0 or -1 with @p err. */
+int colo_lobby_open(struct colo_lobby *l, struct colo_error *err);
+void colo_lobby_close(struct colo_lobby *l);
+
+/** Take in @p fd, which is the lobby's from now on. @return false: somebody had to go for it. */
+bool colo_lobby_enter(struct colo_lobby *l, int fd, const char *name, uint64_t now_ms);
+/** Find those who spoke or hung up. Places stay valid until the next enter or look. */
+void colo_lobby_look(struct colo_lobby *l);
+/** Out of the lobby with its socket, which is the caller's from now on. */
+struct colo_visitor colo_lobby_leave(struct colo_lobby *l, unsigned int place);
+/** Close the oldest if it came @p limit_ms ago or earlier; @p gone is a copy. @return true: so. */
+bool colo_lobby_expire(
+	struct colo_lobby *l, uint64_t now_ms, uint64_t limit_ms, struct colo_visitor *gone);
+
+#endif
