@@ -186,7 +186,8 @@ keep_memory(struct standby *s, struct colo_error *err)
 	const struct colo_blocks *blocks = s->adapter->blocks;
 
 	s->memory = calloc(blocks->n, sizeof(*s->memory));
-	if (s->memory == NULL)
+	s->buffer = malloc(STANDBY_BUFFER);
+	if (s->memory == NULL || s->buffer == NULL)
 		return colo_error_set(err, "no memory for the standby adapter");
 	for (unsigned int i = 0; i + 1 < blocks->n; i++) {
 		const struct colo_block *b = &blocks->block[i];
@@ -262,6 +263,7 @@ standby_stop(struct colo_adapter *a)
 		unlink(s->incoming);
 	colo_private_dir_remove(&s->dir);
 	free(s->memory);
+	free(s->buffer);
 	free(s);
 	a->state = NULL;
 }

@@ -21,6 +21,8 @@ struct standby_memory {
 	char path[PATH_MAX];
 };
 
+#define STANDBY_BUFFER (256u << 10) /* bytes */
+
 struct standby {
 	/* main lcore in start(); read-only afterwards */
 	struct standby_memory *memory; /* [n_memory] */
@@ -35,6 +37,7 @@ struct standby {
 	bool thread_runs;
 
 	/* the thread's (main lcore's before it starts) */
+	uint8_t *buffer; /* [STANDBY_BUFFER] what is sent of pages at a time */
 	struct colo_qmp qmp;
 	bool ready;    /* it waits for the stream, and has not been sent any of it */
 	uint32_t done; /* number of failovers carried out */

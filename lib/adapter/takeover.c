@@ -134,25 +134,41 @@ send_part(struct standby *s, int fd, const void *bytes, size_t length, uint64_t 
 	return got;
 }
 
-/* Head, device state, tail; see migration_stream.h. */
 static enum colo_outcome
-send_stream(struct standby *s, const char *machine, uint64_t deadline, struct colo_error *err)
+send_pages(struct standby *s, int fd, uint64_t deadline, struct colo_error *err)
+{
+	struct colo_migration_cursor cursor = {0};
+	enum colo_outcome got = COLO_OUTCOME_OK;
+	uint8_t end[COLO_MIGRATION_RAM_END];
+	size_t n;
+
+	do {
+		n = colo_migration_pages(&cursor, s->adapter->blocks, s->buffer, STANDBY_BUFFER);
+		if (n > 0)
+			got = send_part(s, fd, s->buffer, n, deadline, err);
+	} while (n > 0 && got == COLO_OUTCOME_OK);
+	if (got != COLO_OUTCOME_OK)
+		return got;
+	colo_migration_ram_end(end);
+	return send_part(s, fd, end, sizeof(end), deadline, err);
+}
+
+/* The device state of the checkpoint, if it is for a machine of that type; NULL with why not. */
+static const uint8_t *
+find_device_state(
+	const struct standby *s, const char *machine, uint64_t *length, struct colo_error *err)
 {
 	const struct colo_blocks *blocks = s->adapter->blocks;
 	const struct colo_block *last = &blocks->block[blocks->n - 1];
-	uint8_t head[COLO_STREAM_HEAD_MAX], tail[COLO_STREAM_TAIL_SIZE];
-	int fd, head_length = colo_migration_head(head, machine, blocks, err);
-	enum colo_outcome got;
 	const uint8_t *device;
 	const char *saved;
-	uint64_t length;
 
-	device = colo_device_state_load(last->guest.addr, last->size, &saved, &length, err);
-	if (head_length < 0 || device == NULL)
-		return COLO_OUTCOME_REFUSED;
-	if (length == 0) {
+	device = colo_device_state_load(last->guest.addr, last->size, &saved, length, err);
+	if (device == NULL)
+		return NULL;
+	if (*length == 0) {
 		colo_error_set(err, "there is no device state to take over from");
-		return COLO_OUTCOME_REFUSED;
+		return NULL;
 	}
 	/* QEMU would find out too, but it ends then */
 	if (saved[0] != '\0' && strcmp(saved, machine) != 0) {
@@ -160,8 +176,24 @@ send_stream(struct standby *s, const char *machine, uint64_t deadline, struct co
 			"standby at %s is a machine %s, the guest's is %s: start it with -machine "
 			"%s",
 			s->path, machine, saved, saved);
-		return COLO_OUTCOME_REFUSED;
+		return NULL;
 	}
+	return device;
+}
+
+/* Head, pages that the standby does not share, device state, tail; see migration_stream.h. */
+static enum colo_outcome
+send_stream(struct standby *s, const char *machine, uint64_t deadline, struct colo_error *err)
+{
+	uint8_t head[COLO_STREAM_HEAD_MAX], tail[COLO_STREAM_TAIL_SIZE];
+	int fd, head_length = colo_migration_head(head, machine, s->adapter->blocks, err);
+	enum colo_outcome got;
+	const uint8_t *device;
+	uint64_t length;
+
+	device = head_length < 0 ? NULL : find_device_state(s, machine, &length, err);
+	if (device == NULL)
+		return COLO_OUTCOME_REFUSED;
 	fd = colo_unix_connect(s->incoming, s->wake_fd, deadline, &got, err);
 	if (fd < 0)
 		return got;
@@ -169,6 +201,8 @@ send_stream(struct standby *s, const char *machine, uint64_t deadline, struct co
 	s->sent = true;
 	colo_migration_tail(tail);
 	got = send_part(s, fd, head, (size_t)head_length, deadline, err);
+	if (got == COLO_OUTCOME_OK)
+		got = send_pages(s, fd, deadline, err);
 	if (got == COLO_OUTCOME_OK)
 		got = send_part(s, fd, device, length, deadline, err);
 	if (got == COLO_OUTCOME_OK)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "migration_stream.h"
+#include "page.h"
 
 enum section_type {
 	SECTION_EOF = 0x00,
@@ -19,11 +20,14 @@ enum section_type {
 #define STREAM_VERSION 3u
 #define RAM_SECTION_ID 2u
 #define RAM_VERSION    4u
+#define RAM_FLAG_ZERO  0x02u
 #define RAM_FLAG_SIZES 0x04u /* with the total: a list of blocks follows */
+#define RAM_FLAG_PAGE  0x08u
 #define RAM_FLAG_EOS   0x10u
+#define RAM_FLAG_SAME  0x20u /* block as before: no name */
 
-/* header, configuration, three section frames, the list's total and its end, the blocks */
-static_assert(8 + 5 + COLO_MACHINE_NAME_MAX + 17 + 8 + 13 + 18 + 18 +
+/* header, configuration, start with the list's total and its end, the part's begin, the blocks */
+static_assert(8 + 5 + COLO_MACHINE_NAME_MAX + 17 + 8 + 13 + 5 +
 			      COLO_MAX_BLOCKS * (1 + COLO_BLOCK_NAME_MAX + 8) <=
 		      COLO_STREAM_HEAD_MAX,
 	"head");
@@ -108,9 +112,62 @@ colo_migration_head(
 	p = put_bytes(put_section(p, SECTION_START), "\003ram", 4);
 	p = put_be32(put_be32(p, 0), RAM_VERSION);
 	p = put_section_end(put_block_list(p, blocks, blocks->n - 1));
-	p = put_section_end(put_section(p, SECTION_PART));
-	p = put_section_end(put_section(p, SECTION_END));
-	return (int)(p - out);
+	return (int)(put_section(p, SECTION_PART) - out);
+}
+
+bool
+colo_migration_shared(const struct colo_block *block)
+{
+	return block->guest.path[0] != '\0';
+}
+
+static bool
+is_zero(const struct colo_block *b, uint32_t page)
+{
+	if (b->touched != NULL && b->touched[page / COLO_PIECE_PAGES] == 0)
+		return true;
+	return colo_page.is_zero(colo_page_addr(&b->guest, page));
+}
+
+static uint8_t *
+put_page(uint8_t *p, const struct colo_block *b, uint32_t page)
+{
+	bool zero = is_zero(b, page);
+	size_t length = strlen(b->name);
+
+	p = put_be64(p, (uint64_t)page << COLO_PAGE_SHIFT | (zero ? RAM_FLAG_ZERO : RAM_FLAG_PAGE) |
+				(page != 0 ? RAM_FLAG_SAME : 0));
+	if (page == 0)
+		p = put_bytes(put_u8(p, (uint8_t)length), b->name, length);
+	if (zero)
+		return put_u8(p, 0);
+	return put_bytes(p, colo_page_addr(&b->guest, page), COLO_PAGE_SIZE);
+}
+
+size_t
+colo_migration_pages(struct colo_migration_cursor *cursor, const struct colo_blocks *blocks,
+	uint8_t *out, size_t size)
+{
+	uint8_t *p = out;
+
+	while (cursor->block + 1 < blocks->n &&
+		out + size - p >= (ptrdiff_t)COLO_MIGRATION_PAGE_MAX) {
+		const struct colo_block *b = &blocks->block[cursor->block];
+
+		if (cursor->page >= b->n_pages || colo_migration_shared(b)) {
+			cursor->block++;
+			cursor->page = 0;
+			continue;
+		}
+		p = put_page(p, b, cursor->page++);
+	}
+	return (size_t)(p - out);
+}
+
+void
+colo_migration_ram_end(uint8_t out[COLO_MIGRATION_RAM_END])
+{
+	put_section_end(put_section(put_section_end(out), SECTION_END));
 }
 
 void

@@ -137,9 +137,12 @@ fail_over(const char *status_after)
 static void
 check_stream(uint64_t length)
 {
-	uint8_t head[COLO_STREAM_HEAD_MAX], tail[COLO_STREAM_TAIL_SIZE];
+	uint8_t head[COLO_STREAM_HEAD_MAX + COLO_MIGRATION_RAM_END], tail[COLO_STREAM_TAIL_SIZE];
 	int n = colo_migration_head(head, "pc-i440fx-7.2", &blocks, &err);
 	size_t wrong = 0;
+
+	colo_migration_ram_end(head + n);
+	n += COLO_MIGRATION_RAM_END;
 
 	CU_ASSERT_EQUAL_FATAL(n_received, (size_t)n + length + sizeof(tail));
 	CU_ASSERT_EQUAL(memcmp(received, head, (size_t)n), 0);
