@@ -100,10 +100,10 @@ class Pair:
         self.primary = self._program(
             "primary", "client", ["--connect", f"127.0.0.1:{self.port}", *options])
 
-    def ended(self):
-        """After a takeover: the primary ended because its guest is gone, the secondary in order."""
-        if self.primary.wait() != SOURCE_GONE:
-            raise Failed(f"the primary ended with status {self.primary.wait()}, {SOURCE_GONE} was expected")
+    def ended(self, how, primary_status):
+        """After a takeover: the secondary has ended in order; how() ends, or waits for, the primary."""
+        if how() != primary_status:
+            raise Failed(f"the primary ended with status {self.primary.wait()}, not with {primary_status}")
         if self.secondary.wait() != 0:
             raise Failed(f"the secondary ended with status {self.secondary.wait()}")
 

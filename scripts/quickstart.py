@@ -24,7 +24,7 @@ def quickstart(run, args, steps):
     watched.until(args.checkpoints, 60 + args.checkpoints * (args.interval / 1000 + 2))
     took_us, first_s = take_over(guest, pair.secondary, standby, steps, args.interval / 2000)
     watched.look()
-    pair.ended()
+    pair.ended(pair.primary.wait, demonstration.SOURCE_GONE)
     committed, first, last, now = check(guest, standby, watched, pair.secondary)
     if args.verbose:
         show_logs(run)
