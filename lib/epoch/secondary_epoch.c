@@ -82,7 +82,9 @@ colo_secondary_on_begin_refused(struct colo_secondary *s)
 enum colo_secondary_state
 colo_secondary_on_begin_idle(struct colo_secondary *s)
 {
-	if (s->begin_kind != COLO_EPOCH_CHECKPOINT || s->committed == 0 || !s->cache_whole)
+	bool lost = colo_secondary_runs_guest(s) && !s->cache_whole;
+
+	if (s->begin_kind != COLO_EPOCH_CHECKPOINT || s->committed == 0 || lost)
 		return colo_secondary_on_begin_refused(s);
 	return open_epoch(s);
 }

@@ -821,10 +821,11 @@ test_here_unparked(void)
 			UT_ENDS_UNTIL(h.e, h.e->s.session_over);
 		}
 		h.holds = 0;
-		UT_ENDS_UNTIL(h.e, h.guest == COLO_ADAPTER_GUEST_RUNNING);
 		UT_ENDS_UNTIL(h.e, h.e->s.state == (failover ? COLO_SECONDARY_FAILED_OVER
 							     : COLO_SECONDARY_LISTEN));
 		CU_ASSERT_EQUAL(h.n[0], failover);
+		CU_ASSERT_EQUAL(h.guest, COLO_ADAPTER_GUEST_RUNNING);
+		CU_ASSERT_EQUAL(h.n[COLO_ADAPTER_RESUME], 1);
 		CU_ASSERT_EQUAL(h.n[COLO_ADAPTER_LOAD], 0);
 		CU_ASSERT_TRUE(is_snapshot(h.e, before));
 		CU_ASSERT_NOT_EQUAL(h.e->s.committed, 0);
