@@ -54,7 +54,7 @@ check_primary(const struct colo_config *c, struct colo_error *err)
 {
 	if (c->source[0] == '\0')
 		return colo_error_set(err,
-			"--role %s needs --source: synthetic,... or qmp,... is accepted",
+			"--role %s needs --source: synthetic,..., qmp,... or colo,... is accepted",
 			colo_role_name(c->role));
 	if (c->role == COLO_ROLE_PRIMARY && c->connect.port == 0)
 		return colo_error_set(err,

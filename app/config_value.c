@@ -19,7 +19,7 @@
 #define ZSTD_LEVEL_DEFAULT (-1)
 
 static const char size_units[] = " kmgt"; /* each 1024 times the one before; bytes have none */
-static const char *const source_names[] = {"synthetic", "qmp"};
+static const char *const source_names[] = {"synthetic", "qmp", "colo"};
 
 int
 colo_parse_number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *value,
@@ -361,5 +361,5 @@ colo_check_source(const char *text, struct colo_error *err)
 		if (strlen(source_names[i]) == n && strncmp(text, source_names[i], n) == 0)
 			return 0;
 	return colo_error_set(err,
-		"--source %.200s: NAME,key=value,... with name synthetic or qmp is accepted", text);
+		"--source %.200s: NAME,key=value,... with name synthetic, qmp or colo is accepted", text);
 }

@@ -21,6 +21,7 @@
 #include "fault.h"
 #include "guardian.h"
 #include "help.h"
+#include "keeper.h"
 #include "log.h"
 #include "page.h"
 #include "poll_core.h"
@@ -31,7 +32,8 @@
 
 struct colo_app {
 	struct colo_config config;
-	int guardian;
+	int guardian; /* of a guest driven by QMP */
+	int keeper;   /* of a guest that streams to us */
 	bool eal;
 	struct colo_lcores lcores;
 	struct colo_primary_end primary;
@@ -75,22 +77,26 @@ catch_signals(void)
 
 /* ---- boot, step by step ---- */
 
-/* The guardian forks, so it comes before EAL; only a live guest needs one. */
+/* Guardian and keeper fork, so they come before EAL; only a live guest needs one. */
 static int
-start_guardian(struct colo_app *app, struct colo_error *err)
+start_helper(struct colo_app *app, struct colo_error *err)
 {
+	const char *source = app->config.source;
+	bool qmp = strncmp(source, "qmp,", 4) == 0;
 	struct rte_kvargs *args;
 	const char *path;
 
-	if (strncmp(app->config.source, "qmp,", 4) != 0)
+	if (!qmp && strncmp(source, "colo,", 5) != 0)
 		return 0;
-	args = rte_kvargs_parse(app->config.source + 4, NULL);
-	path = args != NULL ? rte_kvargs_get(args, "path") : NULL;
+	args = rte_kvargs_parse(strchr(source, ',') + 1, NULL);
+	path = args != NULL ? rte_kvargs_get(args, qmp ? "path" : "qmp") : NULL;
 	/* a bad list is the source's to complain about */
-	if (path != NULL)
+	if (path != NULL && qmp)
 		app->guardian = colo_guardian_start(path, err);
+	else if (path != NULL)
+		app->keeper = colo_keeper_start(path, app->config.hold_ms, err);
 	rte_kvargs_free(args);
-	return app->guardian < 0 ? -1 : 0;
+	return app->guardian < 0 || app->keeper < 0 ? -1 : 0;
 }
 
 static int
@@ -107,6 +113,8 @@ start_ends(struct colo_app *app, struct colo_error *err)
 	if (c->role != COLO_ROLE_SECONDARY) {
 		app->primary_on = true;
 		app->primary.source.guardian = app->guardian;
+		app->primary.source.keeper = app->keeper;
+		app->primary.source.interrupt = &quit_signal;
 		if (colo_primary_end_start(&app->primary, c, ids[0], &app->control.notify, err) !=
 			0)
 			return -1;
@@ -225,7 +233,7 @@ launch(struct colo_app *app, struct colo_error *err)
 static int
 boot(struct colo_app *app, int n_eal, char **argv, struct colo_error *err)
 {
-	if (start_guardian(app, err) != 0)
+	if (start_helper(app, err) != 0)
 		return -1;
 	catch_signals(); /* a Ctrl-C while EAL starts ends the program once it stands */
 	/* naps of poll cores are 50 us, not 100: inherited by all lcores */
@@ -312,6 +320,8 @@ shut_down(struct colo_app *app)
 	colo_control_fini(&app->control);
 	if (app->guardian > 0)
 		colo_guardian_release(app->guardian);
+	if (app->keeper > 0)
+		colo_keeper_end(app->keeper);
 	if (app->eal)
 		rte_eal_cleanup();
 }
@@ -348,6 +358,8 @@ main(int argc, char **argv)
 		status = main_loop(app);
 		if (status == 0 && colo_console_script_failed(&app->console))
 			status = COLO_EXIT_USAGE;
+	} else if (quit_signal != 0) {
+		status = COLO_EXIT_OK; /* told to end before there was anything to run */
 	}
 	shut_down(app);
 	if (err.text[0] != '\0')

@@ -264,7 +264,7 @@ const struct colo_option colo_options[] = {
 	OTHER("listen", "ADDR:PORT", set_listen, show_listen, "secondary: where to wait for it"),
 	HEADING("Guest"),
 	TEXT("source", "NAME,key=value,..", source, colo_check_source,
-		"primary, pair: the guest; NAME is synthetic or qmp"),
+		"primary, pair: the guest; NAME is synthetic, qmp or colo"),
 	OTHER("block", "NAME,size=SIZE[,guest=FILE][,cache=FILE]", set_block, show_block,
 		"a block of guest memory, and the files that hold it and its cache; repeatable"),
 	OTHER("extra-blocks", "SIZE", set_extra_blocks, show_extra_blocks,

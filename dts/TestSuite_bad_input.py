@@ -73,7 +73,7 @@ def test_options(start_run, options, says):
 
 
 @pytest.mark.parametrize("source,says", [
-    ("floppy", "synthetic or qmp"),
+    ("floppy", "synthetic, qmp or colo"),
     ("synthetic,size=4097", "a multiple of 4096"),
     ("synthetic,size=0", "a multiple of 4096"),
     ("synthetic,size=16M,dirty=4097", "more than the guest's 4096 pages"),

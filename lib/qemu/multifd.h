@@ -63,7 +63,7 @@ struct colo_multifd {
 	bool synced;			   /**< waits to be released */
 	bool numbered, paged;		   /**< a packet has come; one of pages has */
 	bool failed;			   /**< for ever, with the sentence in error */
-	uint64_t number;		   /**< of the packet at hand */
+	uint64_t number;		   /**< public: of the packet at hand */
 	unsigned int block;		   /**< of the packet at hand */
 	uint32_t n_normal, n_zero;	   /**< its pages */
 	uint32_t n_to, n_zeroed, n_done;   /**< those with a place; told as zero; whole */

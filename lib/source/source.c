@@ -7,6 +7,7 @@
 static const struct colo_source_ops *const sources[] = {
 	&colo_source_synthetic,
 	&colo_source_qmp,
+	&colo_source_colo,
 };
 
 #define N_SOURCES (sizeof(sources) / sizeof(sources[0]))

@@ -24,6 +24,7 @@
 #ifndef COLO_SOURCE_SOURCE_H
 #define COLO_SOURCE_SOURCE_H
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -101,7 +102,9 @@ struct colo_source {
 	uint64_t device_block_size; /**< the source adds that block last, after all others */
 	int guardian;		    /**< handle of colo_guardian_start(), <= 0: none; qmp only */
 	int keeper;		    /**< handle of colo_keeper_start(), <= 0: none; colo only */
-	struct colo_feed *feed;	    /**< of a source that feeds; valid from the first request on */
+	/** not NULL: start() gives up its wait for the guest once it is not 0; colo only */
+	const volatile sig_atomic_t *interrupt;
+	struct colo_feed *feed; /**< of a source that feeds; valid from the first request on */
 	/**
 	 * A source that feeds: precopy is over, what comes next is a checkpoint (the first one has
 	 * precopy's device state). Set before the DONE of the last ROUND, false in one before.

@@ -351,9 +351,9 @@ test_texts(void)
 {
 	char line[8192] = "--source synthetic,";
 
-	refused(PAIR, "--source floppy", "name synthetic or qmp");
-	refused(PAIR, "--source syntheti", "name synthetic or qmp");
-	refused(PAIR, "--source synthetics", "name synthetic or qmp");
+	refused(PAIR, "--source floppy", "name synthetic, qmp or colo");
+	refused(PAIR, "--source syntheti", "name synthetic, qmp or colo");
+	refused(PAIR, "--source synthetics", "name synthetic, qmp or colo");
 	accepted(PAIR, "--source synthetic");
 	memset(line + strlen(line), 'x', 1023 - strlen("synthetic,"));
 	accepted(PAIR, line);
