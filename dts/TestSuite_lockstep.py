@@ -222,14 +222,47 @@ def test_hypervisor_silent(start_run):
     began = time.monotonic()
     check_unprotected(primary)
     assert time.monotonic() - began < (ANSWER_MS + TIMEOUT_MS) / 1000 + 2 + slack()
-    secondary.wait_for("did not answer `(pause|load|resume)` within 1000 ms")
+    found = secondary.wait_for(r"does not follow to checkpoint (\d+): .* did not answer "
+                               "`(pause|load|resume)` within 1000 ms")
     seen = len(secondary.output())
     hypervisor.signal(signal.SIGCONT)
     secondary.wait_for("a hypervisor is connected", after=seen)
     secondary.signal(signal.SIGUSR1)
     hypervisor.wait_for(ALONE, 5)
     assert secondary.wait(5) == 0, secondary.output()
+    assert summaries(hypervisor, "loaded")[-1][0] == int(found.group(1)) - 1, hypervisor.output()
     check(hypervisor)
+
+
+@pytest.mark.parametrize("turns", [1, pytest.param(8, marks=pytest.mark.slow)])
+def test_both_killed(start_run, turns):
+    """Step: kill -9 the primary in the midst of checkpoints, then the hypervisor; let another one
+    take over.
+
+    Verify: it gets the last checkpoint whole, or, if parts of the next one were there already, one
+    sentence says that it is lost.
+    """
+    moments = random.Random()
+    two = Lockstep(start_run(HUGE_MIB))
+    for _ in range(turns):
+        secondary = two.secondary()
+        hypervisor = two.hypervisor(secondary)
+        primary = two.primary("--interval", 0)
+        seen = kill_primary(two, primary, secondary, moments)
+        holds = int(secondary.wait_for(r"the guest here went on from checkpoint (\d+)", 5, after=seen)
+                    .group(1))
+        hypervisor.kill()
+        check(hypervisor)
+        secondary.wait_for("hypervisor at .* has closed the connection", after=seen)
+        second = two.hypervisor(secondary)
+        secondary.signal(signal.SIGUSR1)
+        found = secondary.wait_for("takeover (done|failed: .*later checkpoint)", 5, after=seen)
+        if found.group(1) == "done":
+            second.wait_for(ALONE, 5)
+            assert summaries(second, "loaded")[0][0] == holds - 1
+            check(second)
+        secondary.stop()
+        second.kill()
 
 
 def test_second_hypervisor_refused(start_run):
