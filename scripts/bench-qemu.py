@@ -311,7 +311,7 @@ def main():
     options = arguments()
     env.ensure_packages(env.BUILD_PACKAGES + env.GUEST_PACKAGES
                         + (bench_picture.PACKAGES if options.png else []))
-    env.build()
+    env.build(targets=["app/dpdk-colo", "tests/bench/libtcp_nodelay.so"])
     env.become_root()
     images.qemu11()
     if options.realtime:
