@@ -27,6 +27,7 @@ colo_config_defaults(struct colo_config *c)
 	c->on_peer_loss = COLO_PEER_LOSS_WAIT;
 	c->peer_timeout_ms = 1000;
 	c->hold_ms = 1000;
+	c->reconnect_ms = 10000;
 	c->connect_timeout_ms = 10000;
 	c->precopy_threshold = 16384;
 	c->precopy_rounds = 30;

@@ -70,6 +70,7 @@ struct colo_view {
 	uint64_t checkpoints;	 /**< committed in this session */
 	uint64_t aborted;	 /**< epochs undone since start */
 	uint64_t full_copies;	 /**< since start */
+	uint64_t resumed;	 /**< sessions that needed none, since start */
 	uint64_t sessions;	 /**< since start */
 	uint64_t guest_failures; /**< since start; secondary with --adapter lockstep */
 	uint32_t interval_ms;	 /**< primary */

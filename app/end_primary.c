@@ -66,6 +66,7 @@ fill_config(struct colo_primary_config *to, const struct colo_config *c)
 		.host = c->connect.host,
 		.port = c->connect.port,
 		.connect_timeout_ms = c->connect_timeout_ms,
+		.reconnect_ms = c->reconnect_ms,
 		.peer_timeout_ms = c->peer_timeout_ms,
 		.hold_ms = c->hold_ms,
 		.interval_ms = c->interval_ms,

@@ -296,6 +296,8 @@ const struct colo_option colo_options[] = {
 		"secondary: wait to be told, or let the standby take over"),
 	NUMBER("peer-timeout", "MS", peer_timeout_ms, 50, 60000, "silence that means loss, ms"),
 	NUMBER("hold", "MS", hold_ms, 10, 60000, "longest pause of the guest, ms"),
+	NUMBER("reconnect", "MS", reconnect_ms, 0, 3600000,
+		"primary: how long a lost secondary is called again, 0: not at all; ms"),
 	NUMBER("connect-timeout", "MS", connect_timeout_ms, 0, 600000,
 		"primary: how long to try to connect, ms"),
 	HEADING("Datapath"),

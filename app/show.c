@@ -179,8 +179,9 @@ colo_show_epoch(const struct colo_control *control, FILE *f)
 			v.epoch, v.committed);
 		fprintf(f,
 			"  %" PRIu64 " checkpoints in this session; %" PRIu64 " sessions, %" PRIu64
-			" full copies, %" PRIu64 " epochs undone since start\n",
-			v.checkpoints, v.sessions, v.full_copies, v.aborted);
+			" full copies, %" PRIu64 " resumed without one, %" PRIu64
+			" epochs undone since start\n",
+			v.checkpoints, v.sessions, v.full_copies, v.resumed, v.aborted);
 		if (v.guest_failures != 0)
 			fprintf(f,
 				"  %" PRIu64 " times the guest here did not follow, or was lost\n",

@@ -47,6 +47,7 @@ fill_epoch(struct rte_tel_data *d, const struct colo_view *v)
 	rte_tel_data_add_dict_u64(d, "checkpoints", v->checkpoints);
 	rte_tel_data_add_dict_u64(d, "aborted", v->aborted);
 	rte_tel_data_add_dict_u64(d, "full_copies", v->full_copies);
+	rte_tel_data_add_dict_u64(d, "resumed", v->resumed);
 	rte_tel_data_add_dict_u64(d, "sessions", v->sessions);
 	rte_tel_data_add_dict_u64(d, "guest_failures", v->guest_failures);
 	rte_tel_data_add_dict_u64(d, "interval_ms", v->interval_ms);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The primary's state machine: one table (state x event), one set_state(). */
+#include <rte_random.h>
+
 #include "log.h"
 #include "primary_actions.h"
 
@@ -167,6 +169,8 @@ colo_primary_init(struct colo_primary *p)
 {
 	p->state = COLO_PRIMARY_STOPPED;
 	p->verify.blocks = p->blocks;
+	while (p->instance == 0)
+		p->instance = rte_rand();
 }
 
 static void
@@ -216,7 +220,9 @@ colo_primary_start(struct colo_primary *p)
 void
 colo_primary_stop(struct colo_primary *p)
 {
-	if (table[p->state][COLO_PRIMARY_EV_STOP] == NULL)
+	if (p->state == COLO_PRIMARY_STOPPED && p->call_until_us != 0)
+		colo_primary_stop_calling(p);
+	else if (table[p->state][COLO_PRIMARY_EV_STOP] == NULL)
 		colo_notify_text(p->notify, false, "stop: no session is on");
 	colo_primary_dispatch(p, COLO_PRIMARY_EV_STOP);
 }

@@ -53,6 +53,7 @@ struct colo_primary_config {
 	const char *host;
 	uint16_t port;
 	uint32_t connect_timeout_ms;
+	uint32_t reconnect_ms; /**< how long a lost secondary is called again, 0: not at all */
 	uint32_t peer_timeout_ms;
 	uint32_t hold_ms;
 	uint32_t interval_ms;
@@ -89,7 +90,16 @@ struct colo_primary {
 	uint8_t kind;	/**< of `epoch` */
 	uint32_t committed;
 	uint32_t rounds; /**< precopy rounds of this session */
-	uint64_t checkpoints, aborted, full_copies, sessions;
+	uint64_t checkpoints, aborted, full_copies, resumed, sessions;
+	/**
+	 * Which run of a primary this is: random, as long as `todo` and `doubt` know of everything
+	 * that changed since `committed`.
+	 */
+	uint64_t instance;
+	uint32_t doubt;		/**< checkpoint that the secondary may have committed, 0: none */
+	uint64_t call_until_us; /**< a lost secondary is called again until then, 0: no */
+	uint64_t call_us;	/**< ... and not before */
+	unsigned int fruitless; /**< sessions lost in a row without a committed checkpoint */
 	uint64_t round_pages;	/**< of the last precopy round */
 	uint64_t precopy_pages; /**< of all rounds of this session */
 	bool protected_once;	/**< a checkpoint was committed in this session */

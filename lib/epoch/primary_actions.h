@@ -36,6 +36,7 @@ enum colo_primary_event {
 /* primary_session.c */
 enum colo_primary_state colo_primary_leave(struct colo_primary *p, int status);
 enum colo_primary_state colo_primary_abort(struct colo_primary *p, const char *why);
+void colo_primary_stop_calling(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_start(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_connected(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_accepted(struct colo_primary *p);

@@ -147,6 +147,8 @@ fill_outbox(struct colo_primary *p)
 
 		if (p->kind == COLO_EPOCH_PRECOPY)
 			p->to_send += colo_dirty_count(todo);
+		else if (p->config.reconnect_ms != 0)
+			colo_dirty_add(&p->blocks->block[i].doubt, todo);
 		colo_piece_list_add(&box->list, i, todo->summary, todo->n_summary);
 		memset(todo->summary, 0, todo->n_summary * sizeof(todo->summary[0]));
 	}
@@ -165,6 +167,8 @@ colo_primary_on_collected(struct colo_primary *p)
 		return COLO_PRIMARY_SENDING;
 	}
 	fill_outbox(p);
+	if (p->kind == COLO_EPOCH_CHECKPOINT)
+		p->doubt = p->epoch;
 	if (p->source->ops->staged)
 		colo_primary_request_resume(p);
 	begin_sending(p);
@@ -215,6 +219,10 @@ static void
 note_committed(struct colo_primary *p)
 {
 	p->committed = p->epoch;
+	p->doubt = 0;
+	p->fruitless = 0;
+	for (unsigned int i = 0; i < p->blocks->n; i++)
+		colo_dirty_clear(&p->blocks->block[i].doubt);
 	p->checkpoints++;
 	if (!p->protected_once)
 		colo_notify_text(p->notify, false,

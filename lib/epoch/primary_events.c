@@ -8,10 +8,29 @@
 #define LEAVE_LIMIT_US	    10000000u /* a source that takes longer has failed to resume */
 #define VERIFY_BYTES_PER_US 250u      /* both ends' slowest, one core shared with others */
 
+/* A lost secondary is called again, as long as --reconnect says. */
+static void
+call_again(struct colo_primary *p)
+{
+	if (p->now_us < p->call_us)
+		return;
+	if (p->now_us < p->call_until_us) {
+		colo_primary_dispatch(p, COLO_PRIMARY_EV_START);
+		return;
+	}
+	colo_primary_stop_calling(p);
+	if (!p->config.stay)
+		p->quit_wanted = true;
+}
+
 /* A guest that waits to be protected starts the session. */
 void
 colo_primary_poll_call(struct colo_primary *p)
 {
+	if (p->state == COLO_PRIMARY_STOPPED && p->call_until_us != 0 && !p->quit_wanted) {
+		call_again(p);
+		return;
+	}
 	if (p->state == COLO_PRIMARY_STOPPED && p->source->ops->feeds && !p->quit_wanted &&
 		p->source->ops->called(p->source))
 		colo_primary_dispatch(p, COLO_PRIMARY_EV_START);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The session of a primary: how it begins, and all the ways it can end. */
-#include <string.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <rte_random.h>
 
 #include "primary_actions.h"
+
+#define CALL_AGAIN_US 100000u /* between two calls to a secondary that was lost */
+#define FRUITLESS_MAX 3u      /* sessions lost in a row without a checkpoint: calling is no use */
 
 /*
  * The session is over: the guest must run, whatever happens. @p status is the program's exit
@@ -33,7 +37,28 @@ leave_unprotected(struct colo_primary *p, const char *why)
 {
 	colo_notify_text(
 		p->notify, true, "PROTECTION LOST: %s; the guest runs on UNPROTECTED", why);
+	/* a guest that calls must call again itself */
+	if (p->config.reconnect_ms != 0 && !p->source->ops->feeds &&
+		++p->fruitless <= FRUITLESS_MAX)
+		p->call_until_us = p->now_us + p->config.reconnect_ms * 1000ull;
+	p->call_us = p->now_us + CALL_AGAIN_US;
 	return colo_primary_leave(p, COLO_EXIT_UNPROTECTED);
+}
+
+/* The secondary is not there yet, or still busy with the session that we have lost. */
+static enum colo_primary_state
+call_later(struct colo_primary *p)
+{
+	p->call_us = p->now_us + CALL_AGAIN_US;
+	return colo_primary_leave(p, COLO_EXIT_UNPROTECTED);
+}
+
+void
+colo_primary_stop_calling(struct colo_primary *p)
+{
+	p->call_until_us = 0;
+	colo_notify_text(p->notify, true,
+		"the secondary is not called any more; the guest runs on UNPROTECTED");
 }
 
 enum colo_primary_state
@@ -46,13 +71,16 @@ colo_primary_abort(struct colo_primary *p, const char *why)
 enum colo_primary_state
 colo_primary_on_start(struct colo_primary *p)
 {
+	uint32_t timeout_ms = p->config.connect_timeout_ms;
 	struct colo_error err;
 
+	if (p->call_until_us > p->now_us)
+		timeout_ms = (uint32_t)((p->call_until_us - p->now_us) / 1000);
 	p->session_id = 0;
 	while (p->session_id == 0)
 		p->session_id = (uint32_t)rte_rand();
-	if (colo_session_connect(p->session, p->config.host, p->config.port,
-		    p->config.connect_timeout_ms, &err) != 0) {
+	if (colo_session_connect(p->session, p->config.host, p->config.port, timeout_ms, &err) !=
+		0) {
 		colo_notify_text(p->notify, true, "%s", err.text);
 		return colo_primary_leave(p, COLO_EXIT_USAGE);
 	}
@@ -71,6 +99,13 @@ leave_unusable(struct colo_primary *p)
 	return colo_primary_leave(p, COLO_EXIT_USAGE);
 }
 
+/* Do we know what changed since the checkpoint that the secondary holds? */
+static bool
+may_resume(const struct colo_primary *p)
+{
+	return p->config.reconnect_ms != 0 && p->committed != 0 && !p->source->ops->feeds;
+}
+
 enum colo_primary_state
 colo_primary_on_connected(struct colo_primary *p)
 {
@@ -81,6 +116,9 @@ colo_primary_on_connected(struct colo_primary *p)
 		.n_blocks = p->blocks->n,
 		.peer_timeout_ms = p->config.peer_timeout_ms,
 		.hold_ms = p->config.hold_ms,
+		.instance = p->instance,
+		.committed = may_resume(p) ? p->committed : 0,
+		.doubt = may_resume(p) ? p->doubt : 0,
 		.address = p->local,
 	};
 
@@ -110,11 +148,7 @@ begin_session(struct colo_primary *p, uint32_t first_credit)
 	colo_frame_template_init(
 		&t, &p->local, &p->peer, p->peer.channel_port[0], p->session_id, 0);
 	colo_lane_init(&p->lane, &p->send->lane, p->port->tx_pool, &t);
-	p->epoch = 0;
-	p->kind = 0;
 	p->rounds = 0;
-	p->committed = 0;
-	p->checkpoints = 0;
 	p->protected_once = false;
 	p->verify_now = false;
 	p->due_us = 0;
@@ -123,15 +157,62 @@ begin_session(struct colo_primary *p, uint32_t first_credit)
 	if (p->source->ops->feeds)
 		colo_feed_reset(&p->send->feed);
 	p->sessions++;
-	p->full_copies++;
 }
 
-/* A full copy: whatever the source knows of is dirty again. */
+/* Whatever the source knows of is dirty again. */
 static void
 mark_all(struct colo_primary *p)
 {
 	for (unsigned int i = 0; i < p->blocks->n; i++)
 		colo_dirty_set_range(&p->blocks->block[i].todo, 0, p->blocks->block[i].n_pages);
+}
+
+static void
+begin_full_copy(struct colo_primary *p, const char *why)
+{
+	if (p->sessions > 1 && !p->source->ops->feeds)
+		mark_all(p);
+	p->epoch = 0;
+	p->kind = 0;
+	p->committed = 0;
+	p->checkpoints = 0;
+	p->full_copies++;
+	if (p->call_until_us != 0)
+		colo_notify_text(
+			p->notify, false, "secondary connected again: full copy begins: %s", why);
+	else
+		colo_notify_text(p->notify, false, "secondary connected: full copy begins");
+}
+
+/*
+ * The secondary holds `from`. What was sent in the checkpoint after it is sent again: it was given
+ * up there, or, where only its answer was lost, it costs nothing but time.
+ */
+static void
+begin_resumed(struct colo_primary *p, uint32_t from)
+{
+	uint64_t pages = 0;
+
+	for (unsigned int i = 0; i < p->blocks->n; i++) {
+		struct colo_block *b = &p->blocks->block[i];
+
+		colo_dirty_add(&b->todo, &b->doubt);
+		pages += colo_dirty_count(&b->todo);
+	}
+	p->epoch = from;
+	p->committed = from;
+	p->kind = COLO_EPOCH_CHECKPOINT;
+	p->resumed++;
+	colo_notify_text(p->notify, false,
+		"secondary connected again: the session resumes from checkpoint %u, with %" PRIu64
+		" pages to send and what changed since",
+		from, pages);
+}
+
+static bool
+may_resume_from(const struct colo_primary *p, uint32_t from)
+{
+	return may_resume(p) && (from == p->committed || (p->doubt != 0 && from == p->doubt));
 }
 
 enum colo_primary_state
@@ -142,7 +223,8 @@ colo_primary_on_accepted(struct colo_primary *p)
 
 	p->peer = accept->address;
 	if (p->peer.ip_version != p->local.ip_version || accept->window == 0 ||
-		accept->window > COLO_WINDOW_MAX)
+		accept->window > COLO_WINDOW_MAX ||
+		(accept->resumes != 0 && !may_resume_from(p, accept->resumes)))
 		return colo_primary_abort(p, "the secondary's ACCEPT does not fit our HELLO");
 	if (colo_steer_ports(p->steering, p->port, p->config.udp_port, &p->peer, &p->local, &err)) {
 		colo_session_abort(p->session, err.text);
@@ -152,15 +234,22 @@ colo_primary_on_accepted(struct colo_primary *p)
 		return leave_unusable(p);
 	colo_session_set_timeout(p->session, p->config.peer_timeout_ms);
 	begin_session(p, accept->window);
-	if (p->sessions > 1 && !p->source->ops->feeds)
-		mark_all(p);
-	colo_notify_text(p->notify, false, "secondary connected: full copy begins");
+	if (accept->resumes != 0)
+		begin_resumed(p, accept->resumes);
+	else
+		begin_full_copy(p, accept->why);
+	for (unsigned int i = 0; i < p->blocks->n; i++)
+		colo_dirty_clear(&p->blocks->block[i].doubt);
+	p->doubt = 0;
+	p->call_until_us = 0;
 	return colo_primary_open_next(p);
 }
 
 enum colo_primary_state
 colo_primary_on_refused(struct colo_primary *p)
 {
+	if (p->call_until_us != 0)
+		return call_later(p);
 	colo_notify_text(
 		p->notify, true, "the secondary refuses: %s", colo_session_reason(p->session));
 	return colo_primary_leave(p, COLO_EXIT_USAGE);
@@ -169,6 +258,8 @@ colo_primary_on_refused(struct colo_primary *p)
 enum colo_primary_state
 colo_primary_on_lost_early(struct colo_primary *p)
 {
+	if (p->call_until_us != 0)
+		return call_later(p);
 	colo_notify_text(p->notify, true, "no secondary at %s port %u: %s", p->config.host,
 		p->config.port, colo_session_reason(p->session));
 	return colo_primary_leave(p, COLO_EXIT_USAGE);
@@ -205,7 +296,9 @@ colo_primary_on_source_failed(struct colo_primary *p)
 	 * until it is asked for something else, which would end the next session at once.
 	 */
 	p->guest_paused = true;
-	return colo_primary_abort(p, why);
+	colo_primary_abort(p, why);
+	p->call_until_us = 0; /* it would only fail again */
+	return COLO_PRIMARY_LEAVING;
 }
 
 enum colo_primary_state
@@ -237,6 +330,8 @@ colo_primary_on_left(struct colo_primary *p)
 {
 	p->resuming = false;
 	p->guest_paused = false;
+	if (p->call_until_us != 0 && !p->quit_wanted && !p->source_gone)
+		return COLO_PRIMARY_STOPPED;
 	/* a guest that calls may call again */
 	if ((p->config.stay || (p->source->ops->feeds && !p->epochs_done)) && !p->quit_wanted &&
 		!p->source_gone)

@@ -262,6 +262,7 @@ colo_secondary_init(struct colo_secondary *s)
 		s->flush.log = s->adapter->log;
 	s->state = COLO_SECONDARY_LISTEN;
 	s->committed = colo_journal_committed(s->journal);
+	s->instance = colo_journal_instance(s->journal);
 	if (s->config.recovered && s->committed == 0)
 		colo_notify_text(
 			s->notify, true, "recovered: no checkpoint was committed; listening");
@@ -269,8 +270,8 @@ colo_secondary_init(struct colo_secondary *s)
 		colo_notify_text(s->notify, true,
 			"recovered: guest memory holds checkpoint %u; waiting to be told: failover "
 			"at the "
-			"prompt or SIGUSR1 lets the standby take over, a new primary makes a full "
-			"copy",
+			"prompt or SIGUSR1 lets the standby take over, its primary resumes, a new "
+			"one makes a full copy",
 			s->committed);
 }
 

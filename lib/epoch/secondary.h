@@ -97,7 +97,9 @@ struct colo_secondary {
 	uint32_t opened;    /**< last epoch opened in this session */
 	uint8_t kind;	    /**< of `epoch` */
 	uint32_t committed; /**< last committed checkpoint that guest memory holds, 0: none */
-	uint64_t checkpoints, aborted, full_copies, sessions; /**< for views */
+	uint64_t checkpoints, aborted, full_copies, resumed, sessions; /**< for views */
+	uint64_t instance; /**< the primary's run that `committed` is of, 0: none */
+	uint32_t resumes;  /**< HELLO: the checkpoint that the session resumes from, 0: full copy */
 	bool session_over; /**< lost or ended while an epoch is being finished */
 	bool peer_lost;	   /**< ... and not in order */
 	bool failover_wanted;

@@ -26,28 +26,73 @@ check_hello(struct colo_secondary *s, const struct colo_hello *h, struct colo_er
 	return 0;
 }
 
+/* Are the blocks of HELLO ours as they are, in the same order? */
+static bool
+same_blocks(const struct colo_blocks *b, const struct colo_hello *h)
+{
+	if (b->n != h->n_blocks)
+		return false;
+	for (unsigned int i = 0; i < b->n; i++)
+		if (strcmp(b->block[i].name, h->block[i].name) != 0 ||
+			b->block[i].size != h->block[i].size)
+			return false;
+	return true;
+}
+
+/*
+ * May the session go on from the checkpoint held? In LISTEN guest memory is exactly that, and so is
+ * the cache: what was given up is undone, what was committed flushed. @return why not, or NULL.
+ */
+static const char *
+why_full_copy(const struct colo_secondary *s, const struct colo_hello *h)
+{
+	if (h->committed == 0)
+		return "the primary does not know what changed since a checkpoint";
+	if (s->committed == 0)
+		return "the secondary holds no checkpoint";
+	if (s->instance != h->instance)
+		return "the checkpoint held is of another run of a primary";
+	if (s->committed != h->committed && (h->doubt == 0 || s->committed != h->doubt))
+		return "the secondary holds another checkpoint than the primary's last";
+	if (colo_secondary_runs_guest(s))
+		return "a guest runs at the secondary";
+	return same_blocks(s->blocks, h) ? NULL : "the guest's blocks are not the same any more";
+}
+
 static void
-new_session(struct colo_secondary *s, const struct colo_hello *h)
+begin_full_copy(struct colo_secondary *s, const struct colo_hello *h)
 {
 	if (s->committed != 0)
 		colo_notify_text(s->notify, true,
 			"a new primary begins with a full copy: checkpoint %u is given up",
 			s->committed);
-	s->session_id = h->session;
-	s->peer = h->address;
+	s->instance = h->instance;
 	s->committed = 0;
 	s->checkpoints = 0;
-	s->epoch = 0;
-	s->opened = 0;
+	s->full_copies++;
 	s->kind = COLO_EPOCH_PRECOPY;
+}
+
+static void
+new_session(struct colo_secondary *s, const struct colo_hello *h)
+{
+	s->session_id = h->session;
+	s->peer = h->address;
+	s->resumes = why_full_copy(s, h) == NULL ? s->committed : 0;
+	if (s->resumes == 0)
+		begin_full_copy(s, h);
+	else
+		s->kind = COLO_EPOCH_CHECKPOINT;
+	s->epoch = s->resumes;
+	s->opened = s->resumes;
 	s->sync.known = false;
 	s->begin_waits = false;
 	s->verify_waits = false;
 	s->session_over = false;
 	s->peer_lost = false;
 	memset(&s->report, 0, sizeof(s->report));
+	s->resumed += s->resumes != 0;
 	s->sessions++;
-	s->full_copies++;
 	colo_session_set_timeout(
 		s->session, RTE_MIN(h->peer_timeout_ms, s->config.peer_timeout_ms));
 }
@@ -84,23 +129,29 @@ colo_secondary_on_hello(struct colo_secondary *s)
 	return colo_secondary_runs_guest(s) ? colo_secondary_park(s) : colo_secondary_accept(s);
 }
 
-/* Nobody runs on guest memory: it is emptied. */
+/* Nobody runs on guest memory: it is emptied, unless the session resumes from what it holds. */
 enum colo_secondary_state
 colo_secondary_accept(struct colo_secondary *s)
 {
 	const struct colo_hello *h = colo_session_peer_hello(s->session);
 	struct colo_accept accept = {.window = s->receive->window};
 	struct colo_listed_block list[COLO_MAX_BLOCKS];
+	const char *why = why_full_copy(s, h);
 	struct colo_error err;
 
-	list_blocks(h, list);
 	new_session(s, h);
-	colo_journal_forget(s->journal);
-	/* no poll core is in a session, no job is on (extra.h): blocks may be moved and made */
-	if (colo_extra_adopt(s->blocks, list, h->n_blocks, &err) != 0 ||
-		colo_blocks_reset(s->blocks, &err) != 0)
-		return colo_secondary_refuse(s, err.text);
-	colo_secondary_forget_guest(s);
+	if (s->resumes == 0) {
+		list_blocks(h, list);
+		colo_journal_forget(s->journal, h->instance);
+		/* no poll core is in a session, no job is on (extra.h): blocks may be moved and
+		 * made */
+		if (colo_extra_adopt(s->blocks, list, h->n_blocks, &err) != 0 ||
+			colo_blocks_reset(s->blocks, &err) != 0)
+			return colo_secondary_refuse(s, err.text);
+		colo_secondary_forget_guest(s);
+	}
+	accept.resumes = s->resumes;
+	snprintf(accept.why, sizeof(accept.why), "%s", why != NULL ? why : "resumed");
 	accept.address = s->local;
 	if (colo_session_accept(s->session, &accept) != 0) {
 		snprintf(err.text, sizeof(err.text), "%s", colo_session_reason(s->session));
@@ -127,8 +178,13 @@ colo_secondary_on_started(struct colo_secondary *s)
 	colo_frame_template_init(
 		&t, &s->local, &s->peer, s->peer.channel_port[0], s->session_id, 0);
 	colo_lane_server_init(&s->lane, &s->receive->lane, s->port->tx_pool, &t);
-	colo_notify_text(s->notify, false, "primary connected: full copy begins");
-	return COLO_SECONDARY_PRECOPY;
+	if (s->resumes == 0) {
+		colo_notify_text(s->notify, false, "primary connected: full copy begins");
+		return COLO_SECONDARY_PRECOPY;
+	}
+	colo_notify_text(s->notify, false,
+		"primary connected again: the session resumes from checkpoint %u", s->resumes);
+	return COLO_SECONDARY_IDLE;
 }
 
 /* The poll cores leave the epoch; what was recorded is undone afterwards. */

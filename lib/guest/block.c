@@ -114,6 +114,7 @@ block_free(struct colo_block *block, bool keep_guest)
 	for (unsigned int c = 0; c < COLO_MAX_CHANNELS; c++)
 		colo_dirty_fini(&block->recorded[c]);
 	colo_dirty_fini(&block->todo);
+	colo_dirty_fini(&block->doubt);
 	free(block->touched);
 	memset(block, 0, sizeof(*block));
 	block->guest.fd = block->cache.fd = -1;
@@ -129,7 +130,8 @@ colo_blocks_add_primary(
 		return -1;
 	if (map_memory(b, block, &block->guest, spec->guest_path, -1, err) != 0)
 		goto fail;
-	if (colo_dirty_init(&block->todo, block->n_pages) != 0) {
+	if (colo_dirty_init(&block->todo, block->n_pages) != 0 ||
+		colo_dirty_init(&block->doubt, block->n_pages) != 0) {
 		colo_error_set(err, "no memory for the bitmap of block %s", spec->name);
 		goto fail;
 	}

@@ -37,6 +37,11 @@ struct colo_block {
 	 * cores that collect (whole pieces each), read and cleared by the poll cores that pick.
 	 */
 	struct colo_dirty todo;
+	/**
+	 * primary: pages sent in the open checkpoint, kept until it is known to be committed; a
+	 * session that resumes sends them again. Control core's.
+	 */
+	struct colo_dirty doubt;
 };
 
 /** Secondary: what a session may add to the blocks. Set by the main lcore at start. */

@@ -93,6 +93,21 @@ colo_dirty_clear(struct colo_dirty *d)
 	}
 }
 
+void
+colo_dirty_add(struct colo_dirty *to, const struct colo_dirty *from)
+{
+	for (uint32_t s = 0; s < from->n_summary; s++) {
+		for (uint64_t left = from->summary[s]; left != 0; left &= left - 1) {
+			uint32_t piece = s * 64 + (uint32_t)__builtin_ctzll(left);
+			uint64_t *words = colo_dirty_piece(to, piece);
+
+			for (unsigned int i = 0; i < COLO_PIECE_WORDS; i++)
+				words[i] |= colo_dirty_piece(from, piece)[i];
+		}
+		to->summary[s] |= from->summary[s];
+	}
+}
+
 static uint64_t
 piece_count(const struct colo_dirty *d, uint32_t piece)
 {

@@ -53,6 +53,9 @@ void colo_dirty_clear_piece(struct colo_dirty *d, uint32_t piece);
 /** Clear everything; costs what is dirty. */
 void colo_dirty_clear(struct colo_dirty *d);
 
+/** Set in @p to what is set in the pieces of @p from that its summary names; same size. */
+void colo_dirty_add(struct colo_dirty *to, const struct colo_dirty *from);
+
 /** Pages set. */
 uint64_t colo_dirty_count(const struct colo_dirty *d);
 

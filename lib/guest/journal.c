@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* One word in a file says what a killed secondary's guest memory holds. */
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,6 +47,12 @@ check_all_there(const struct colo_blocks *blocks, struct colo_error *err)
 	return 0;
 }
 
+static uint32_t
+page_crc(const struct colo_journal_page *p)
+{
+	return colo_crc32(p, offsetof(struct colo_journal_page, crc));
+}
+
 static int
 check_page(const struct colo_journal *j, const char *path, const struct colo_blocks *blocks,
 	struct colo_error *err)
@@ -57,6 +64,9 @@ check_page(const struct colo_journal *j, const char *path, const struct colo_blo
 	if (p->version != COLO_JOURNAL_VERSION)
 		return colo_error_set(err, "--recover: journal %s has version %u; accepted is %u",
 			path, p->version, COLO_JOURNAL_VERSION);
+	if (p->crc != page_crc(p))
+		return colo_error_set(err,
+			"--recover: the header of journal %s is damaged (its CRC differs)", path);
 	if (p->n_blocks != blocks->n || p->blocks_digest != digest_blocks(blocks))
 		return colo_error_set(err,
 			"--recover: journal %s is of other blocks; accepted are the names, sizes "
@@ -66,19 +76,22 @@ check_page(const struct colo_journal *j, const char *path, const struct colo_blo
 	return 0;
 }
 
-/* The flush that was cut short, all of it again: which pages were left nobody knows any more. */
+/*
+ * The flush that was cut short, or the undoing of what was being received, all of it again: which
+ * pages were left nobody knows any more.
+ */
 static void
-finish_flush(struct colo_blocks *blocks)
+make_equal(struct colo_blocks *blocks, bool flush)
 {
 	for (unsigned int i = 0; i < blocks->n; i++) {
 		const struct colo_block *b = &blocks->block[i];
 
 		for (uint32_t page = 0; page < b->n_pages; page++) {
 			uint8_t *guest = colo_page_addr(&b->guest, page);
-			const uint8_t *cache = colo_page_addr(&b->cache, page);
+			uint8_t *cache = colo_page_addr(&b->cache, page);
 
 			if (!colo_page.equal(guest, cache))
-				colo_page.copy(guest, cache);
+				colo_page.copy(flush ? guest : cache, flush ? cache : guest);
 		}
 	}
 	colo_page_fence();
@@ -94,6 +107,8 @@ write_page(struct colo_journal *j, const struct colo_blocks *blocks)
 	p->version = COLO_JOURNAL_VERSION;
 	p->n_blocks = blocks->n;
 	p->blocks_digest = digest_blocks(blocks);
+	p->crc = page_crc(p);
+	atomic_store_explicit(&p->instance, 0, memory_order_relaxed);
 }
 
 int
@@ -122,8 +137,9 @@ colo_journal_open(struct colo_journal *j, const char *path, struct colo_blocks *
 	} else if (check_page(j, path, blocks, err) != 0 || check_all_there(blocks, err) != 0) {
 		colo_journal_close(j, true);
 		return -1;
-	} else if (atomic_load_explicit(&j->page->commit, memory_order_relaxed) & FLUSHING) {
-		finish_flush(blocks);
+	} else if (colo_journal_committed(j) != 0) {
+		make_equal(blocks,
+			atomic_load_explicit(&j->page->commit, memory_order_relaxed) & FLUSHING);
 		colo_journal_flushed(j);
 	}
 	j->memory.created = true; /* an orderly end leaves nothing to recover */
@@ -150,9 +166,19 @@ say(struct colo_journal *j, uint64_t commit)
 }
 
 void
-colo_journal_forget(struct colo_journal *j)
+colo_journal_forget(struct colo_journal *j, uint64_t instance)
 {
 	say(j, 0);
+	if (j->page != NULL)
+		atomic_store_explicit(&j->page->instance, instance, memory_order_release);
+}
+
+uint64_t
+colo_journal_instance(const struct colo_journal *j)
+{
+	if (j->page == NULL)
+		return 0;
+	return atomic_load_explicit(&j->page->instance, memory_order_relaxed);
 }
 
 void

@@ -7,6 +7,9 @@
  *
  * While a flush is under way the cache is exactly the committed checkpoint (no other epoch is open
  * then), so copying the whole cache finishes it. At every other moment guest memory itself is.
+ * A checkpoint that was being received is in the cache only: --recover makes the cache what guest
+ * memory is, so that a session may resume from there.
+ *
  * (It outlives the process, not the host: the files may well be in memory.)
  */
 #ifndef COLO_GUEST_JOURNAL_H
@@ -20,7 +23,7 @@
 #include "colo_error.h"
 
 #define COLO_JOURNAL_MAGIC   0x434f4c4f4a524e31ull /* "COLOJRN1" */
-#define COLO_JOURNAL_VERSION 1u
+#define COLO_JOURNAL_VERSION 2u
 #define COLO_JOURNAL_SIZE    4096u /**< bytes */
 
 /** The file's contents, host byte order: it is read on the host that wrote it. */
@@ -29,7 +32,10 @@ struct colo_journal_page {
 	uint32_t version;
 	uint32_t n_blocks;
 	uint64_t blocks_digest; /**< over names and sizes, in order */
-	uint64_t unused[5];
+	uint32_t crc;		/**< CRC-32 of what is above */
+	uint32_t unused;
+	/** the primary's run that the checkpoint is of; written while `commit` is 0 */
+	_Atomic uint64_t instance;
 	_Atomic uint64_t commit; /**< committed checkpoint << 1 | flush under way; 0: none */
 };
 
@@ -52,8 +58,14 @@ int colo_journal_open(struct colo_journal *j, const char *path, struct colo_bloc
 /** Checkpoint that guest memory holds, 0: none. */
 uint32_t colo_journal_committed(const struct colo_journal *j);
 
-/** Guest memory is about to become something that is no checkpoint: a session begins. */
-void colo_journal_forget(struct colo_journal *j);
+/** The run of a primary that the checkpoint is of, 0: none. */
+uint64_t colo_journal_instance(const struct colo_journal *j);
+
+/**
+ * Guest memory is about to become something that is no checkpoint: a session of the primary's run
+ * @p instance begins with a full copy.
+ */
+void colo_journal_forget(struct colo_journal *j, uint64_t instance);
 
 /** @p epoch is whole in the cache; its flush begins. Before the primary is told of the commit. */
 void colo_journal_commit(struct colo_journal *j, uint32_t epoch);

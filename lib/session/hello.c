@@ -81,6 +81,9 @@ colo_hello_pack(uint8_t *body, const struct colo_hello *hello)
 	at = put_number(at, hello->n_blocks, 2);
 	at = put_number(at, hello->peer_timeout_ms, 4);
 	at = put_number(at, hello->hold_ms, 4);
+	at = put_number(at, hello->instance, 8);
+	at = put_number(at, hello->committed, 4);
+	at = put_number(at, hello->doubt, 4);
 	at = put_address(at, &hello->address);
 	for (unsigned int i = 0; i < hello->n_blocks && i < COLO_MAX_BLOCKS; i++)
 		at = put_block(at, &hello->block[i]);
@@ -96,6 +99,8 @@ colo_accept_pack(uint8_t *body, const struct colo_accept *accept, unsigned int n
 	at = put_number(at, accept->window, 4);
 	at = put_address(at, &accept->address);
 	at = put_ports(at, accept->address.channel_port, n_channels);
+	at = put_number(at, accept->resumes, 4);
+	at += colo_text_pack(at, accept->why);
 	return at - body;
 }
 
@@ -318,7 +323,7 @@ get_block(struct reader *r, struct colo_hello *hello, unsigned int i, struct col
 static int
 get_hello_numbers(struct reader *r, struct colo_hello *hello, struct colo_error *err)
 {
-	uint64_t session, mtu, channels, blocks, timeout, hold;
+	uint64_t session, mtu, channels, blocks, timeout, hold, instance, committed, doubt;
 
 	if (get_within(r, 4, "session", 1, UINT32_MAX, &session, err) < 0 ||
 		get_within(r, 4, "MTU", COLO_MTU_MIN, COLO_MTU_MAX, &mtu, err) < 0 ||
@@ -326,7 +331,10 @@ get_hello_numbers(struct reader *r, struct colo_hello *hello, struct colo_error 
 		get_within(r, 2, "number of blocks", 1, COLO_MAX_BLOCKS, &blocks, err) < 0 ||
 		get_within(r, 4, "peer timeout", COLO_PEER_TIMEOUT_MIN, COLO_PEER_TIMEOUT_MAX,
 			&timeout, err) < 0 ||
-		get_within(r, 4, "hold", COLO_HOLD_MIN, COLO_HOLD_MAX, &hold, err) < 0)
+		get_within(r, 4, "hold", COLO_HOLD_MIN, COLO_HOLD_MAX, &hold, err) < 0 ||
+		get_within(r, 8, "instance", 1, UINT64_MAX, &instance, err) < 0 ||
+		get_within(r, 4, "committed", 0, UINT32_MAX - 1, &committed, err) < 0 ||
+		get_within(r, 4, "doubt", 0, UINT32_MAX - 1, &doubt, err) < 0)
 		return -1;
 	hello->session = (uint32_t)session;
 	hello->mtu = (uint32_t)mtu;
@@ -334,6 +342,13 @@ get_hello_numbers(struct reader *r, struct colo_hello *hello, struct colo_error 
 	hello->n_blocks = (uint16_t)blocks;
 	hello->peer_timeout_ms = (uint32_t)timeout;
 	hello->hold_ms = (uint32_t)hold;
+	hello->instance = instance;
+	hello->committed = (uint32_t)committed;
+	hello->doubt = (uint32_t)doubt;
+	if (doubt != 0 && doubt <= committed)
+		return colo_error_set(err,
+			"%s: doubt is %" PRIu64 "; accepted is 0, or more than committed",
+			r->message, doubt);
 	return 0;
 }
 
@@ -358,7 +373,7 @@ colo_accept_check(const uint8_t *body, size_t length, unsigned int n_channels,
 	struct colo_accept *accept, struct colo_error *err)
 {
 	struct reader r = {.message = "ACCEPT", .at = body, .left = length};
-	uint64_t window;
+	uint64_t window, resumes;
 
 	memset(accept, 0, sizeof(*accept));
 	if (check_version(&r, err) < 0 ||
@@ -369,8 +384,11 @@ colo_accept_check(const uint8_t *body, size_t length, unsigned int n_channels,
 			err, "ACCEPT: window is %" PRIu64 "; accepted is a power of two", window);
 	accept->window = (uint32_t)window;
 	if (get_address(&r, &accept->address, err) < 0 ||
-		get_ports(&r, n_channels, accept->address.channel_port, err) < 0)
+		get_ports(&r, n_channels, accept->address.channel_port, err) < 0 ||
+		get_within(&r, 4, "resumes", 0, UINT32_MAX - 1, &resumes, err) < 0 ||
+		get_text(&r, "why", COLO_SESSION_REASON_MAX, accept->why, err) < 0)
 		return -1;
+	accept->resumes = (uint32_t)resumes;
 	return check_end(&r, err);
 }
 

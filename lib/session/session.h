@@ -31,7 +31,7 @@
 #define COLO_SESSION_BODY_MAX 4096u
 /** How often a control core looks at its session: each look is a few system calls. */
 #define COLO_SESSION_POLL_US 1000u
-#define COLO_SESSION_VERSION 1u
+#define COLO_SESSION_VERSION 2u
 
 #define COLO_SESSION_CALL_MS	2000u  /**< accepted .. whole hello, TLS included */
 #define COLO_SESSION_ANSWER_MS	10000u /**< hello .. ACCEPT or REFUSE; ACCEPT .. START */
@@ -69,6 +69,13 @@ struct colo_hello {
 	uint16_t n_blocks;
 	uint32_t peer_timeout_ms; /**< the primary's; the secondary uses the smaller */
 	uint32_t hold_ms;
+	/**
+	 * The primary's run, random, not 0: whoever kept count of what changed since a checkpoint.
+	 * With `committed` it says what the secondary may hold; all 0: nothing, a full copy it is.
+	 */
+	uint64_t instance;
+	uint32_t committed; /**< last checkpoint that the primary knows to be committed, 0: none */
+	uint32_t doubt;	    /**< the one after it, if its END may have been answered, 0: none */
 	struct colo_hello_block block[COLO_MAX_BLOCKS];
 	struct colo_address address; /**< primary's, no channel ports yet */
 };
@@ -76,6 +83,9 @@ struct colo_hello {
 struct colo_accept {
 	uint32_t window;	     /**< slots a channel may have outstanding at most */
 	struct colo_address address; /**< secondary's, with channel ports */
+	/** the session resumes from this checkpoint, which guest memory holds; 0: full copy */
+	uint32_t resumes;
+	char why[COLO_SESSION_REASON_MAX + 1]; /**< why a full copy is needed, or "resumed" */
 };
 
 enum colo_session_event {

@@ -876,6 +876,191 @@ test_here_no_begin(void)
 	ut_ends_free(h.e);
 }
 
+/* ---- lost, called again, resumed ---- */
+
+static struct ut_ends *
+begin_resumable(void)
+{
+	struct ut_ends *e = ut_ends_new();
+
+	e->p.config.reconnect_ms = 5000;
+	e->p.config.stay = false;
+	return e;
+}
+
+/* A checkpoint that nothing of gets through; then the wire is whole again. */
+static void
+blip(struct ut_ends *e)
+{
+	e->p.checkpoint_wanted = true;
+	e->cut = true;
+	UT_ENDS_UNTIL(e, e->p.state == COLO_PRIMARY_SENDING);
+	for (unsigned int i = 0; e->p.state != COLO_PRIMARY_STOPPED && i < 1000; i++)
+		ut_ends_pass(e, 20);
+	CU_ASSERT_EQUAL_FATAL(e->p.state, COLO_PRIMARY_STOPPED);
+	CU_ASSERT_FALSE(e->paused);
+	e->cut = false;
+}
+
+/* The next session is on, and a checkpoint was taken in it. */
+static void
+protect_again(struct ut_ends *e, uint64_t session)
+{
+	uint64_t before;
+
+	for (unsigned int i = 0; e->p.sessions < session && i < 1000; i++)
+		ut_ends_pass(e, 20);
+	CU_ASSERT_EQUAL_FATAL(e->p.sessions, session);
+	before = e->p.checkpoints;
+	e->p.checkpoint_wanted = true;
+	e->p.due_us = 0;
+	UT_ENDS_UNTIL(e, e->p.checkpoints > before);
+	e->p.due_us = UINT64_MAX;
+	UT_ENDS_UNTIL(e, e->p.state == COLO_PRIMARY_READY && !e->p.guest_paused);
+}
+
+static void
+test_resume(void)
+{
+	struct ut_ends *e = begin_resumable();
+	uint32_t held;
+
+	protect(e, 3);
+	held = e->p.committed;
+	for (uint64_t n = 2; n < 6; n++) {
+		blip(e);
+		protect_again(e, n);
+		CU_ASSERT_EQUAL(e->p.resumed, n - 1);
+		CU_ASSERT_EQUAL(e->s.resumed, n - 1);
+		CU_ASSERT_EQUAL(e->p.committed, held + n - 1);
+		CU_ASSERT_EQUAL(e->p.checkpoints, 3 + n - 1);
+		CU_ASSERT_TRUE(e->p.last.pages > 0 && e->p.last.pages < 20);
+		CU_ASSERT_TRUE(ends_agree(e));
+		CU_ASSERT_TRUE(cache_is_guest(e));
+	}
+	CU_ASSERT_EQUAL(e->p.full_copies, 1);
+	CU_ASSERT_EQUAL(e->s.full_copies, 1);
+	CU_ASSERT_EQUAL(e->ends[0], 0);
+	ut_ends_free(e);
+}
+
+/* The secondary commits, its answer is lost: it holds one more than the primary knows. */
+static void
+test_resume_in_doubt(void)
+{
+	struct ut_ends *e = begin_resumable();
+	uint32_t held;
+	void *m;
+
+	protect(e, 2);
+	held = e->p.committed;
+	e->p.checkpoint_wanted = true;
+	UT_ENDS_UNTIL(e, e->p.state == COLO_PRIMARY_ENDING);
+	e->frozen_primary = true;
+	UT_ENDS_UNTIL(e, e->s.committed == held + 1 && e->s.state == COLO_SECONDARY_IDLE);
+	e->cut = true;
+	while (rte_ring_dequeue(e->r->send.lane.rx, &m) == 0)
+		rte_pktmbuf_free(m); /* the answer */
+	e->frozen_primary = false;
+	for (unsigned int i = 0; e->p.state != COLO_PRIMARY_STOPPED && i < 1000; i++)
+		ut_ends_pass(e, 20);
+	CU_ASSERT_EQUAL(e->p.committed, held);
+	CU_ASSERT_EQUAL(e->p.doubt, held + 1);
+	e->cut = false;
+	protect_again(e, 2);
+	CU_ASSERT_EQUAL(e->p.resumed, 1);
+	CU_ASSERT_EQUAL(e->p.committed, held + 2);
+	CU_ASSERT_TRUE(ends_agree(e));
+	ut_ends_free(e);
+}
+
+/* What is not the same any more: a full copy, and both say why. */
+static void
+check_full_copy(struct ut_ends *e)
+{
+	protect_again(e, 2);
+	CU_ASSERT_EQUAL(e->p.resumed, 0);
+	CU_ASSERT_EQUAL(e->s.resumed, 0);
+	CU_ASSERT_EQUAL(e->p.full_copies, 2);
+	CU_ASSERT_EQUAL(e->s.full_copies, 2);
+	CU_ASSERT_TRUE(ends_agree(e));
+	ut_ends_free(e);
+}
+
+static void
+test_no_resume(void)
+{
+	for (unsigned int i = 0; i < 4; i++) {
+		struct ut_ends *e = begin_resumable();
+
+		protect(e, 2);
+		blip(e);
+		if (i == 0) /* another run of the primary */
+			e->p.instance++;
+		if (i == 1) /* a secondary that holds nothing */
+			e->s.committed = 0;
+		if (i == 2) /* ... or something else */
+			e->s.committed += 5;
+		if (i == 3) /* a primary that knows of no checkpoint */
+			e->p.committed = 0;
+		check_full_copy(e);
+	}
+}
+
+/* Nobody answers for as long as --reconnect says: it ends, with the status of a lost session. */
+static void
+test_reconnect_limit(void)
+{
+	struct ut_ends *e = begin_resumable();
+
+	protect(e, 2);
+	blip(e);
+	colo_session_free(e->session[1]);
+	e->session[1] = NULL;
+	for (unsigned int i = 0; e->p.state != COLO_PRIMARY_CLOSED && i < 1000; i++) {
+		e->now_us += 20000;
+		colo_primary_poll(&e->p, e->now_us);
+		ut_rig_turn(e->r);
+	}
+	CU_ASSERT_EQUAL(e->p.state, COLO_PRIMARY_CLOSED);
+	CU_ASSERT_EQUAL(e->end_status, COLO_EXIT_UNPROTECTED);
+	ut_ends_free(e);
+}
+
+/* `stop` ends the calling. */
+static void
+test_stop_calling(void)
+{
+	struct ut_ends *e = begin_resumable();
+
+	e->p.config.stay = true;
+	protect(e, 2);
+	blip(e);
+	colo_primary_stop(&e->p);
+	ut_ends_pass(e, 1000);
+	CU_ASSERT_EQUAL(e->p.state, COLO_PRIMARY_STOPPED);
+	CU_ASSERT_EQUAL(e->p.sessions, 1);
+	ut_ends_free(e);
+}
+
+/* Sessions that are lost again and again before a checkpoint is committed: calling is no use. */
+static void
+test_fruitless(void)
+{
+	struct ut_ends *e = begin_resumable();
+	unsigned int lost = 0;
+
+	protect(e, 2);
+	blip(e);
+	e->cut = true; /* sessions over TCP come about, frames do not get through */
+	for (unsigned int i = 0; e->p.state != COLO_PRIMARY_CLOSED && i < 5000; i++)
+		ut_ends_pass(e, 20);
+	lost = e->p.sessions;
+	CU_ASSERT_EQUAL(e->p.state, COLO_PRIMARY_CLOSED);
+	CU_ASSERT_TRUE(lost >= 3 && lost <= 5);
+	ut_ends_free(e);
+}
+
 static const struct ut_case cases[] = {
 	{"two sessions", test_life},
 	{"a block that only the primary names", test_extra_block},
@@ -887,6 +1072,12 @@ static const struct ut_case cases[] = {
 	{"END without an epoch", test_end_without_epoch},
 	{"the first epoch is precopy", test_first_epoch_is_precopy},
 	{"a source that fails once", test_source_fails_once},
+	{"lost, resumed", test_resume},
+	{"resumed from a checkpoint in doubt", test_resume_in_doubt},
+	{"a full copy where one does not know", test_no_resume},
+	{"called again, but not for ever", test_reconnect_limit},
+	{"not called any more", test_stop_calling},
+	{"fruitless calls", test_fruitless},
 	{"HELLO's limit", test_hello_limit},
 	{"a request of an old session", test_stale_request},
 	{"a new primary after a failed takeover", test_takeover_failed},

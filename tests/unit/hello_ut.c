@@ -15,11 +15,12 @@
 #define AT_BLOCKS	 12
 #define AT_TIMEOUT	 14
 #define AT_HOLD		 18
-#define AT_MAC		 22
-#define AT_IP_VERSION	 28
-#define AT_IP		 29
-#define AT_SOURCE_PORT	 33
-#define AT_FIRST_BLOCK	 35
+#define AT_COMMITTED	 30
+#define AT_MAC		 38
+#define AT_IP_VERSION	 44
+#define AT_IP		 45
+#define AT_SOURCE_PORT	 49
+#define AT_FIRST_BLOCK	 51
 #define ACCEPT_AT_WINDOW 2
 
 static struct colo_hello
@@ -31,6 +32,7 @@ good_hello(void)
 		.n_channels = 2,
 		.n_blocks = 2,
 		.peer_timeout_ms = 1000,
+		.instance = 0x1234567890abcdefull,
 		.hold_ms = 500,
 		.block = {{"pc.ram", 1ull << 30}, {"0000:00:02.0/vga.vram", 16u << 20}},
 		.address = {.mac = {2, 1, 2, 3, 4, 5},
@@ -46,6 +48,8 @@ static struct colo_accept
 good_accept(void)
 {
 	struct colo_accept a = {
+		.resumes = 77,
+		.why = "resumed",
 		.window = 1024,
 		.address = {.mac = {2, 9, 8, 7, 6, 5},
 			.ip_version = 6,
@@ -130,7 +134,7 @@ number_limits(unsigned int at, unsigned int bytes, uint64_t min, uint64_t max, c
 	for (unsigned int v = 0; v < 4; v++) {
 		int wanted = v == 0 || v == 3 ? -1 : 0;
 
-		if (bytes == 4 && value[v] > UINT32_MAX)
+		if ((bytes == 4 && value[v] > UINT32_MAX) || (v == 0 && min == 0))
 			continue;
 		for (unsigned int i = 0; i < bytes; i++)
 			body[at + i] = (uint8_t)(value[v] >> (8 * (bytes - 1 - i)));
@@ -150,7 +154,35 @@ hello_number_limits(void)
 	number_limits(AT_CHANNELS, 2, 1, COLO_MAX_CHANNELS, "channels");
 	number_limits(AT_TIMEOUT, 4, COLO_PEER_TIMEOUT_MIN, COLO_PEER_TIMEOUT_MAX, "timeout");
 	number_limits(AT_HOLD, 4, COLO_HOLD_MIN, COLO_HOLD_MAX, "hold");
+	number_limits(AT_COMMITTED, 4, 0, UINT32_MAX - 1, "committed");
 	number_limits(AT_FIRST_BLOCK + 7, 8, COLO_PAGE_SIZE, COLO_MAX_BLOCK_SIZE, "size");
+}
+
+static void
+hello_instance(void)
+{
+	struct colo_hello h = good_hello();
+
+	h.instance = 0;
+	CU_ASSERT_EQUAL(check_packed(&h), -1);
+	h.instance = 1;
+	CU_ASSERT_EQUAL(check_packed(&h), 0);
+	h.instance = UINT64_MAX;
+	CU_ASSERT_EQUAL(check_packed(&h), 0);
+}
+
+/* What may have been committed is later than what is known to be. */
+static void
+hello_doubt(void)
+{
+	struct colo_hello h = good_hello();
+
+	for (uint32_t committed = 0; committed < 3; committed++)
+		for (uint32_t doubt = 0; doubt < 5; doubt++) {
+			h.committed = committed;
+			h.doubt = doubt;
+			CU_ASSERT_EQUAL(check_packed(&h), doubt == 0 || doubt > committed ? 0 : -1);
+		}
 }
 
 /* The number of blocks decides what follows, so each is packed with as many as it says. */
@@ -363,9 +395,9 @@ accept_window_and_ports(void)
 	a.address.channel_port[1] = 1;
 	CU_ASSERT_EQUAL(check_accept(body, colo_accept_pack(body, &a, 2)), 0);
 	body[1] = COLO_SESSION_VERSION + 1;
-	CU_ASSERT_EQUAL(check_accept(body, 2 + 4 + 25 + 4), -1);
+	CU_ASSERT_EQUAL(check_accept(body, 2 + 4 + 25 + 4 + 4 + 8), -1);
 	body[1] = COLO_SESSION_VERSION;
-	CU_ASSERT_EQUAL(check_accept(body, 2 + 4 + 25 + 4), 0);
+	CU_ASSERT_EQUAL(check_accept(body, 2 + 4 + 25 + 4 + 4 + 8), 0);
 }
 
 static int
@@ -465,6 +497,8 @@ main(void)
 		{"a hello comes out as it went in", hello_round_trip},
 		{"the largest hello fits", largest_hello_fits},
 		{"limits of every number of a hello", hello_number_limits},
+		{"the run of a primary", hello_instance},
+		{"the checkpoint in doubt", hello_doubt},
 		{"limits of the number of blocks", block_count_limits},
 		{"block sizes are multiples of 4096", block_size_multiple},
 		{"block names: not empty, printable, unique", block_names},

@@ -120,7 +120,7 @@ test_killed_between_flushes(void)
 	CU_ASSERT_EQUAL(die_and_recover(PAGES * COLO_PAGE_SIZE), 0);
 	CU_ASSERT_EQUAL(colo_journal_committed(&t.j), 8);
 	CU_ASSERT_TRUE(holds(&t.blocks.block[0].guest, 4));
-	colo_journal_forget(&t.j);
+	colo_journal_forget(&t.j, 7);
 	CU_ASSERT_EQUAL(colo_journal_committed(&t.j), 0);
 	end();
 }
@@ -191,7 +191,7 @@ test_no_journal(void)
 
 	colo_journal_commit(&none, 1);
 	colo_journal_flushed(&none);
-	colo_journal_forget(&none);
+	colo_journal_forget(&none, 7);
 	CU_ASSERT_EQUAL(colo_journal_committed(&none), 0);
 	colo_journal_close(&none, false);
 }

@@ -239,7 +239,8 @@ static inline void
 ut_ends_free(struct ut_ends *e)
 {
 	for (unsigned int end = 0; end < 2; end++) {
-		colo_session_free(e->session[end]);
+		if (e->session[end] != NULL)
+			colo_session_free(e->session[end]);
 		colo_piece_list_fini(&e->job[end].list);
 	}
 	ut_rig_free(e->r);
