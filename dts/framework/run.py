@@ -52,7 +52,9 @@ class Run:
         return {**os.environ, "TMPDIR": str(self.dir)}
 
     def program(self, name, eal, options, namespace=None):
-        """dpdk-colo, the built one."""
+        """dpdk-colo, the built one. A primary that loses its session ends, unless told otherwise."""
+        if "primary" in options and "--reconnect" not in options:
+            options = [*options, "--reconnect", 0]
         command = [env.program(BUILD), *eal, "--", *options]
         if namespace is not None:
             command = namespace.command(*command)
