@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Callers that have not spoken: a ring by age, and an epoll that says who has. */
-#include <errno.h>
+/* Callers that have not spoken: a ring by age, and a poll() that says who has. */
+#include <poll.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "lobby.h"
@@ -11,18 +11,8 @@ void
 colo_lobby_init(struct colo_lobby *l)
 {
 	memset(l, 0, sizeof(*l));
-	l->epoll_fd = -1;
 	for (unsigned int i = 0; i < COLO_LOBBY_PLACES; i++)
 		l->visitor[i].fd = -1;
-}
-
-int
-colo_lobby_open(struct colo_lobby *l, struct colo_error *err)
-{
-	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (l->epoll_fd < 0)
-		return colo_error_set(err, "cannot make an epoll: %s", strerror(errno));
-	return 0;
 }
 
 void
@@ -31,8 +21,6 @@ colo_lobby_close(struct colo_lobby *l)
 	for (unsigned int i = 0; i < COLO_LOBBY_PLACES; i++)
 		if (l->visitor[i].fd >= 0)
 			close(l->visitor[i].fd);
-	if (l->epoll_fd >= 0)
-		close(l->epoll_fd);
 	colo_lobby_init(l);
 }
 
@@ -50,7 +38,6 @@ colo_lobby_leave(struct colo_lobby *l, unsigned int place)
 {
 	struct colo_visitor v = l->visitor[place];
 
-	epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, v.fd, NULL);
 	l->visitor[place].fd = -1;
 	drop_free_places(l);
 	return v;
@@ -60,17 +47,11 @@ bool
 colo_lobby_enter(struct colo_lobby *l, int fd, const char *name, uint64_t now_ms)
 {
 	bool room = l->n < COLO_LOBBY_PLACES;
-	struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP};
 	struct colo_visitor *v;
 
 	if (!room)
 		close(colo_lobby_leave(l, l->oldest).fd);
-	event.data.u32 = (l->oldest + l->n) % COLO_LOBBY_PLACES;
-	v = &l->visitor[event.data.u32];
-	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
-		close(fd); /* no memory in the kernel: the caller may come again */
-		return room;
-	}
+	v = &l->visitor[(l->oldest + l->n) % COLO_LOBBY_PLACES];
 	v->fd = fd;
 	v->since_ms = now_ms;
 	snprintf(v->name, sizeof(v->name), "%s", name);
@@ -81,12 +62,24 @@ colo_lobby_enter(struct colo_lobby *l, int fd, const char *name, uint64_t now_ms
 void
 colo_lobby_look(struct colo_lobby *l)
 {
-	struct epoll_event event[COLO_LOBBY_READY];
-	int n = l->n > 0 ? epoll_wait(l->epoll_fd, event, COLO_LOBBY_READY, 0) : 0;
+	struct pollfd p[COLO_LOBBY_PLACES];
+	uint16_t place[COLO_LOBBY_PLACES];
+	unsigned int n = 0;
 
-	l->n_ready = n > 0 ? (unsigned int)n : 0;
-	for (unsigned int i = 0; i < l->n_ready; i++)
-		l->ready[i] = (uint16_t)event[i].data.u32;
+	for (unsigned int i = 0; i < l->n; i++) {
+		unsigned int at = (l->oldest + i) % COLO_LOBBY_PLACES;
+
+		if (l->visitor[at].fd < 0)
+			continue;
+		p[n] = (struct pollfd){.fd = l->visitor[at].fd, .events = POLLIN};
+		place[n++] = (uint16_t)at;
+	}
+	l->n_ready = 0;
+	if (n == 0 || poll(p, n, 0) <= 0)
+		return;
+	for (unsigned int i = 0; i < n && l->n_ready < COLO_LOBBY_READY; i++)
+		if (p[i].revents != 0)
+			l->ready[l->n_ready++] = place[i];
 }
 
 bool

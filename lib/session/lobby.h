@@ -11,7 +11,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "colo_error.h"
 #include "connection.h"
 
 #define COLO_LOBBY_PLACES 256u
@@ -25,22 +24,20 @@ struct colo_visitor {
 
 /** The visitors are in a ring by age: from `oldest` on, `n` places, some free again. */
 struct colo_lobby {
-	int epoll_fd; /**< -1: closed */
 	unsigned int oldest, n;
 	struct colo_visitor visitor[COLO_LOBBY_PLACES];
 	uint16_t ready[COLO_LOBBY_READY]; /**< places, from the last look */
 	unsigned int n_ready;
 };
 
-/** All closed: before colo_lobby_open(). */
+/** Empty. */
 void colo_lobby_init(struct colo_lobby *l);
-/** Main lcore. @return 0 or -1 with @p err. */
-int colo_lobby_open(struct colo_lobby *l, struct colo_error *err);
 void colo_lobby_close(struct colo_lobby *l);
 
 /** Take in @p fd, which is the lobby's from now on. @return false: somebody had to go for it. */
 bool colo_lobby_enter(struct colo_lobby *l, int fd, const char *name, uint64_t now_ms);
-/** Find those who spoke or hung up. Places stay valid until the next enter or look. */
+/** Find those who spoke or hung up, the oldest first. Places stay valid until the next enter or
+ * look. */
 void colo_lobby_look(struct colo_lobby *l);
 /** Out of the lobby with its socket, which is the caller's from now on. */
 struct colo_visitor colo_lobby_leave(struct colo_lobby *l, unsigned int place);

@@ -53,13 +53,8 @@ colo_session_listen(struct colo_session *s, const char *host, uint16_t port, str
 {
 	if (s->listen_fd >= 0)
 		return colo_error_set(err, "the session listens already");
-	if (colo_lobby_open(&s->lobby, err) < 0)
-		return -1;
 	s->listen_fd = colo_socket_listen(host, port, err);
-	if (s->listen_fd >= 0)
-		return 0;
-	colo_lobby_close(&s->lobby);
-	return -1;
+	return s->listen_fd < 0 ? -1 : 0;
 }
 
 uint16_t

@@ -364,13 +364,31 @@ try_connect(struct sock *s)
 	}
 }
 
+static int
+poll_for_input(struct pollfd *p, nfds_t n)
+{
+	int ready = 0;
+
+	for (nfds_t i = 0; i < n; i++) {
+		struct sock *s = sock_of(p[i].fd);
+		bool here = s != NULL &&
+			    (s->error != 0 || (s->head != NULL && s->head->at_us <= sim.now));
+
+		p[i].revents = here ? POLLIN : 0;
+		ready += here;
+	}
+	return ready;
+}
+
 int
 __wrap_poll(struct pollfd *p, nfds_t n, int timeout)
 {
-	struct sock *s = n == 1 ? sock_of(p->fd) : NULL;
+	struct sock *s = n > 0 ? sock_of(p->fd) : NULL;
 
 	if (s == NULL)
 		return __real_poll(p, n, timeout);
+	if (p->events == POLLIN)
+		return poll_for_input(p, n);
 	if (s->kind == CONNECTING)
 		try_connect(s);
 	if (s->kind == CONNECTING && sim.now < s->outcome_us)
@@ -478,7 +496,6 @@ __wrap_recv(int fd, void *bytes, size_t n, int flags)
 	struct sock *s = sock_of(fd);
 	struct chunk *c;
 
-	(void)flags;
 	sim_hook();
 	if (s == NULL || s->kind != CONNECTED) {
 		errno = ENOTCONN;
@@ -486,6 +503,10 @@ __wrap_recv(int fd, void *bytes, size_t n, int flags)
 	}
 	c = s->head;
 	if (s->error == 0 && c != NULL && c->at_us <= sim.now) {
+		if (c->kind == DATA && (flags & MSG_PEEK) != 0) {
+			memcpy(bytes, c->bytes + c->taken, 1);
+			return 1;
+		}
 		if (c->kind == DATA)
 			return take_data(s, c, bytes, n);
 		if (c->kind == FIN)
