@@ -152,6 +152,21 @@ check_secondary(const struct colo_config *c, struct colo_error *err)
 	return check_adapter(c, err) != 0 ? -1 : check_journal(c, err);
 }
 
+/** Two processes have a network between them, and whoever else is on it. */
+static int
+check_security(const struct colo_config *c, struct colo_error *err)
+{
+	if (c->insecure && c->psk_file[0] != '\0')
+		return colo_error_set(err,
+			"--psk-file and --insecure exclude each other: one of them is accepted");
+	if (c->role != COLO_ROLE_PAIR && !c->insecure && c->psk_file[0] == '\0')
+		return colo_error_set(err,
+			"--role %s needs --psk-file FILE, the same key at both ends ((umask 077; "
+			"openssl rand -hex 32 > FILE) makes one), or --insecure",
+			colo_role_name(c->role));
+	return 0;
+}
+
 static int
 check_together(const struct colo_config *c, struct colo_error *err)
 {
@@ -159,6 +174,8 @@ check_together(const struct colo_config *c, struct colo_error *err)
 		return colo_error_set(
 			err, "--role is missing: primary, secondary or pair is accepted");
 	if ((c->role == COLO_ROLE_SECONDARY ? check_secondary : check_primary)(c, err) != 0)
+		return -1;
+	if (check_security(c, err) != 0)
 		return -1;
 	if (c->on_peer_loss == COLO_PEER_LOSS_FAILOVER && c->standby[0] == '\0' &&
 		c->adapter[0] == '\0')

@@ -88,7 +88,9 @@ struct colo_config {
 	uint64_t device_block_size; /* --device-state-size, default 4M */
 	uint64_t extra_blocks;	    /* --extra-blocks, default 128M, with --journal 0; secondary */
 	bool extra_blocks_given;
-	char fault[256]; /* --fault drop=P,dup=P,reorder=P,flip=P,seed=N */
+	char psk_file[PATH_MAX]; /* --psk-file FILE: session by TLS */
+	bool insecure;		 /* --insecure: no TLS, frames not sealed */
+	char fault[256];	 /* --fault drop=P,dup=P,reorder=P,flip=P,seed=N */
 };
 
 /** Fill in the defaults. */

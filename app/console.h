@@ -27,6 +27,7 @@
 #include <cmdline_rdline.h>
 
 #include "control.h"
+#include "show.h"
 
 #define COLO_PROMPT	    "colo> "
 #define COLO_LINE_MAX	    511u   /**< bytes of a line, at the prompt or in a script */
@@ -96,7 +97,7 @@ struct colo_console {
 	unsigned int script_line;
 	bool script_failed;
 	struct colo_wait wait;
-	struct colo_counters base[2]; /* at the last `clear stats` */
+	struct colo_stats base; /* at the last `clear stats` */
 	/* of the line that is being carried out: */
 	bool only_check;
 	int outcome;

@@ -158,6 +158,7 @@ fill_secondary(struct colo_view *v, const struct colo_secondary *s)
 		.sessions = s->sessions,
 		.guest_failures = s->guest_failures,
 		.last = s->report,
+		.callers = *colo_session_counters(s->session),
 	};
 }
 

@@ -13,6 +13,7 @@
 #include "config.h"
 #include "counters.h"
 #include "report.h"
+#include "session.h"
 
 struct colo_control;
 
@@ -76,7 +77,8 @@ struct colo_view {
 	uint32_t interval_ms;	 /**< primary */
 	enum colo_codec codec;	 /**< primary */
 	int zstd_level;
-	struct colo_epoch_report last; /**< epoch 0: none yet */
+	struct colo_epoch_report last;	      /**< epoch 0: none yet */
+	struct colo_session_counters callers; /**< secondary: what became of whoever called */
 };
 
 /** Any thread: a consistent copy. @p secondary chooses the role in a pair. */

@@ -96,6 +96,7 @@ colo_primary_end_start(struct colo_primary_end *e, const struct colo_config *c, 
 	e->session = colo_session_new(err);
 	if (e->session == NULL)
 		return -1;
+	colo_session_use_tls(e->session, e->tls);
 	fill_config(&p->config, c);
 	p->blocks = &e->blocks;
 	p->send = &e->send;

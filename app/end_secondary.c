@@ -120,6 +120,7 @@ start_session(struct colo_secondary_end *e, const struct colo_config *c, struct 
 	e->session = colo_session_new(err);
 	if (e->session == NULL)
 		return -1;
+	colo_session_use_tls(e->session, e->tls);
 	/* a pair speaks to itself: any free port of the loopback */
 	return colo_session_listen(
 		e->session, pair ? "127.0.0.1" : c->listen.host, pair ? 0 : c->listen.port, err);

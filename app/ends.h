@@ -20,6 +20,7 @@ struct colo_primary_end {
 	struct colo_source source;
 	bool source_started;
 	struct colo_session *session;
+	struct colo_tls *tls; /**< set before the start, the caller's; NULL: none */
 	struct colo_primary primary;
 };
 
@@ -34,6 +35,7 @@ struct colo_secondary_end {
 	struct colo_adapter adapter;
 	bool adapter_started;
 	struct colo_session *session;
+	struct colo_tls *tls; /**< set before the start, the caller's; NULL: none */
 	struct colo_secondary secondary;
 };
 

@@ -27,6 +27,7 @@
 #include "poll_core.h"
 #include "reporter.h"
 #include "telemetry.h"
+#include "tls.h"
 
 #define MAIN_TURN_US 10000 /* how late the main lcore sees a key, a signal, an event */
 
@@ -36,6 +37,7 @@ struct colo_app {
 	int keeper;   /* of a guest that streams to us */
 	bool eal;
 	struct colo_lcores lcores;
+	struct colo_tls *tls; /* NULL: --insecure, or a pair */
 	struct colo_primary_end primary;
 	struct colo_secondary_end secondary;
 	bool primary_on, secondary_on;
@@ -99,6 +101,19 @@ start_helper(struct colo_app *app, struct colo_error *err)
 	return app->guardian < 0 || app->keeper < 0 ? -1 : 0;
 }
 
+/* After the guardian has forked: it has no use for a key. */
+static int
+start_tls(struct colo_app *app, struct colo_error *err)
+{
+	if (app->config.insecure)
+		COLO_LOG(WARNING, "WARNING: --insecure: frames and session are neither "
+				  "authenticated nor encrypted");
+	if (app->config.psk_file[0] == '\0')
+		return 0;
+	app->tls = colo_tls_new(app->config.psk_file, err);
+	return app->tls != NULL ? 0 : -1;
+}
+
 static int
 start_ends(struct colo_app *app, struct colo_error *err)
 {
@@ -110,6 +125,8 @@ start_ends(struct colo_app *app, struct colo_error *err)
 	if (c->role == COLO_ROLE_PAIR &&
 		colo_port_pair(c->channels, COLO_WINDOW_MAX * 2, ids, err) != 0)
 		return -1;
+	app->primary.tls = app->tls;
+	app->secondary.tls = app->tls;
 	if (c->role != COLO_ROLE_SECONDARY) {
 		app->primary_on = true;
 		app->primary.source.guardian = app->guardian;
@@ -233,7 +250,8 @@ launch(struct colo_app *app, struct colo_error *err)
 static int
 boot(struct colo_app *app, int n_eal, char **argv, struct colo_error *err)
 {
-	if (start_helper(app, err) != 0)
+	if (start_helper(app, err) != 0 || start_tls(app, err) != 0)
+		return -1;
 		return -1;
 	catch_signals(); /* a Ctrl-C while EAL starts ends the program once it stands */
 	/* naps of poll cores are 50 us, not 100: inherited by all lcores */
@@ -317,6 +335,7 @@ shut_down(struct colo_app *app)
 		colo_primary_end_stop(&app->primary);
 	if (app->secondary_on)
 		colo_secondary_end_stop(&app->secondary);
+	colo_tls_free(app->tls);
 	colo_control_fini(&app->control);
 	if (app->guardian > 0)
 		colo_guardian_release(app->guardian);

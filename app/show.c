@@ -196,29 +196,31 @@ colo_show_epoch(const struct colo_control *control, FILE *f)
 /* ---- stats ---- */
 
 void
-colo_counters_sum(
-	const struct colo_control *control, unsigned int n_channels, struct colo_counters sum[2])
+colo_stats_read(
+	const struct colo_control *control, unsigned int n_channels, struct colo_stats *stats)
 {
-	struct colo_channel_view view;
+	struct colo_channel_view channel;
+	struct colo_view secondary = {.present = false};
 
-	memset(sum, 0, 2 * sizeof(sum[0]));
+	memset(stats, 0, sizeof(*stats));
 	for (unsigned int i = 0; i < 2 * n_channels; i++) {
-		memset(&view, 0, sizeof(view));
-		colo_control_channel_view(control, i / 2, i % 2, &view);
-		for (unsigned int n = 0; view.present && n < COLO_N_COUNTERS; n++)
-			sum[i % 2].n[n] += view.counters.n[n];
+		memset(&channel, 0, sizeof(channel));
+		colo_control_channel_view(control, i / 2, i % 2, &channel);
+		for (unsigned int n = 0; channel.present && n < COLO_N_COUNTERS; n++)
+			stats->channels[i % 2].n[n] += channel.counters.n[n];
 	}
+	colo_control_view(control, true, &secondary);
+	stats->has_callers = secondary.present;
+	stats->callers = secondary.callers;
 }
 
-void
-colo_show_stats(const struct colo_control *control, unsigned int n_channels,
-	const struct colo_counters base[2], bool all, FILE *f)
+static unsigned int
+show_channel_stats(
+	const struct colo_counters now[2], const struct colo_counters base[2], bool all, FILE *f)
 {
-	struct colo_counters now[2];
 	unsigned int rows = 0;
 	uint64_t sent, received;
 
-	colo_counters_sum(control, n_channels, now);
 	fprintf(f, "%-24s %14s %14s\n", "counter", "sending end", "receiving end");
 	for (unsigned int n = 0; n < COLO_N_COUNTERS; n++) {
 		sent = now[0].n[n] - base[0].n[n];
@@ -229,6 +231,36 @@ colo_show_stats(const struct colo_control *control, unsigned int n_channels,
 			received, colo_counter_help[n]);
 		rows++;
 	}
+	return rows;
+}
+
+static unsigned int
+show_callers(const struct colo_session_counters *now, const struct colo_session_counters *base,
+	bool all, FILE *f)
+{
+	unsigned int rows = 0;
+
+	for (unsigned int n = 0; n < COLO_SESSION_N_COUNTERS; n++) {
+		if (!all && now->n[n] == base->n[n])
+			continue;
+		fprintf(f, "%-24s %14s %14" PRIu64 "  %s\n", colo_session_counter_name[n], "",
+			now->n[n] - base->n[n], colo_session_counter_help[n]);
+		rows++;
+	}
+	return rows;
+}
+
+void
+colo_show_stats(const struct colo_control *control, unsigned int n_channels,
+	const struct colo_stats *base, bool all, FILE *f)
+{
+	struct colo_stats now;
+	unsigned int rows;
+
+	colo_stats_read(control, n_channels, &now);
+	rows = show_channel_stats(now.channels, base->channels, all, f);
+	if (now.has_callers)
+		rows += show_callers(&now.callers, &base->callers, all, f);
 	if (rows == 0)
 		fputs("all counters are 0; `show stats all` lists them\n", f);
 }

@@ -23,16 +23,22 @@ void colo_show_blocks(const struct colo_control *control, FILE *f);
 /** Where each role that is here stands, and its last epoch. */
 void colo_show_epoch(const struct colo_control *control, FILE *f);
 
+/** All counters of the program. */
+struct colo_stats {
+	struct colo_counters channels[2]; /**< added up: [0] sending ends, [1] receiving ends */
+	bool has_callers;
+	struct colo_session_counters callers; /**< of the secondary, if it is here */
+};
+
+void colo_stats_read(
+	const struct colo_control *control, unsigned int n_channels, struct colo_stats *stats);
+
 /**
- * Counters, summed over channels as colo_counters_sum() does, less @p base (what that said at the
- * last `clear stats`); those that are 0 only with @p all.
+ * Counters, less @p base (what they were at the last `clear stats`); those that are 0 only with
+ * @p all.
  */
 void colo_show_stats(const struct colo_control *control, unsigned int n_channels,
-	const struct colo_counters base[2], bool all, FILE *f);
-
-/** Counters of all channels added up; [0] of the sending ends, [1] of the receiving ones. */
-void colo_counters_sum(
-	const struct colo_control *control, unsigned int n_channels, struct colo_counters sum[2]);
+	const struct colo_stats *base, bool all, FILE *f);
 
 /** "send", "receive": ends of a channel, by `receive`. */
 extern const char *const colo_end_name[2];

@@ -164,22 +164,36 @@ answer_channels(const char *params, struct rte_tel_data *d)
 /* ---- /colo/stats ---- */
 
 static int
+add_callers(struct rte_tel_data *d, const struct colo_session_counters *c)
+{
+	struct rte_tel_data *inner = rte_tel_data_alloc();
+	int rc = 0;
+
+	if (inner == NULL)
+		return -ENOMEM;
+	rte_tel_data_start_dict(inner);
+	for (unsigned int i = 0; rc == 0 && i < COLO_SESSION_N_COUNTERS; i++)
+		rc = rte_tel_data_add_dict_u64(inner, colo_session_counter_name[i], c->n[i]);
+	return add_inner(d, "callers", inner, rc);
+}
+
+static int
 answer_stats(struct rte_tel_data *d)
 {
-	struct colo_counters sum[2];
+	struct colo_stats stats;
 	struct rte_tel_data *inner;
 	int rc = rte_tel_data_start_dict(d);
 
-	colo_counters_sum(telemetry.control, telemetry.n_channels, sum);
+	colo_stats_read(telemetry.control, telemetry.n_channels, &stats);
 	for (int receive = 0; rc == 0 && receive < 2; receive++) {
 		inner = rte_tel_data_alloc();
 		if (inner == NULL)
 			return -ENOMEM;
 		rte_tel_data_start_dict(inner);
-		rc = add_inner(
-			d, colo_end_name[receive], inner, fill_counters(inner, &sum[receive]));
+		rc = add_inner(d, colo_end_name[receive], inner,
+			fill_counters(inner, &stats.channels[receive]));
 	}
-	return rc;
+	return rc == 0 && stats.has_callers ? add_callers(d, &stats.callers) : rc;
 }
 
 /* ---- callbacks: telemetry's thread ---- */

@@ -79,7 +79,7 @@ run_show(struct colo_console *c, const struct colo_verb *verb, const struct colo
 		colo_show_epoch(c->control, c->out);
 		break;
 	default:
-		colo_show_stats(c->control, c->config->channels, c->base,
+		colo_show_stats(c->control, c->config->channels, &c->base,
 			verb->argument == SHOW_ALL, c->out);
 		break;
 	}
@@ -94,7 +94,7 @@ run_clear_stats(struct colo_console *c, const struct colo_verb *verb, const stru
 	RTE_SET_USED(w);
 	RTE_SET_USED(err);
 	if (!c->only_check)
-		colo_counters_sum(c->control, c->config->channels, c->base);
+		colo_stats_read(c->control, c->config->channels, &c->base);
 	return 0;
 }
 

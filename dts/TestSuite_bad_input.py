@@ -25,8 +25,8 @@ def last_sentence(p):
     return lines[0]
 
 
-def refused(run, arguments, says, options, status=1):
-    p = run.program("colo", arguments, options)
+def refused(run, arguments, says, options, status=1, secured=True):
+    p = run.program("colo", arguments, options, secured=secured)
     assert p.wait(30) == status, p.output()
     sentence = last_sentence(p)
     assert says in sentence, sentence
@@ -224,15 +224,15 @@ def test_ends_that_do_not_fit(start_run, primary, secondary, says):
     assert b.stop() == 0
 
 
-# ---- a session's port is open to anybody ----
+# ---- a session's port is open to anybody: without TLS, what they say is read ----
 
 @pytest.fixture
 def secondary(start_run):
     """A secondary on net_null, and where it listens."""
     run = start_run()
     port = run.port()
-    p = run.program("secondary", eal.null(1),
-                    ["--role", "secondary", "--listen", f"127.0.0.1:{port}", "--block", "a,size=8k"])
+    p = run.program("secondary", eal.null(1), ["--role", "secondary", "--insecure", "--block", "a,size=8k",
+                                               "--listen", f"127.0.0.1:{port}"])
     p.wait_for(r"^json +none")
     return p, port
 
@@ -284,13 +284,14 @@ def test_noise_and_silence(secondary):
 
 
 def test_second_caller(secondary):
-    """Step: call while a session is on. Verify: REFUSE at once; the first goes on."""
+    """Step: say hello while a session is on. Verify: REFUSE; the first goes on."""
     p, port = secondary
     first = fake.Session("127.0.0.1", port)
     first.send(fake.HELLO, fake.hello(BLOCKS, OWN))
     assert first.receive()[0] == fake.ACCEPT
     first.send(fake.START, struct.pack(">HH", 1, 17991))
     second = fake.Session("127.0.0.1", port)
+    second.send(fake.HELLO, fake.hello(BLOCKS, OWN))
     kind, reason = second.receive()
     assert kind == fake.REFUSE and b"busy with another session" in reason
     first.send(fake.PING)
@@ -363,7 +364,7 @@ class Wire:
         self.program = run.program(
             "secondary", eal.af_packet("vb0", 1),
             ["--role", "secondary", "--listen", "10.78.0.2:4000", "--mtu", "4200",
-             "--peer-timeout", "60000", "--hold", "60000",
+             "--peer-timeout", "60000", "--hold", "60000", "--insecure",
              "--block", f"pc.ram,size=1M,guest={self.ram}"], namespace=far)
         self.program.wait_for(r"^json +none", 30)
         self.primary = fake.FakePrimary(near, "va0", "10.78.0.2", 4000,

@@ -22,13 +22,13 @@ pytestmark = pytest.mark.slow
 
 def secondary_arguments(mtu, steering):
     return ["-a", "$NIC", "--iova-mode=pa", f"'--lcores=(0-{CHANNELS + 1})@(0-1)'", "-m", "192", "--",
-            "--role", "secondary", "--channels", CHANNELS, "--listen", f"0.0.0.0:{PORT}",
+            "--role", "secondary", "--insecure", "--channels", CHANNELS, "--listen", f"0.0.0.0:{PORT}",
             "--block", BLOCK, "--mtu", mtu, "--steering", steering, "--hold", "20000",
             "--peer-timeout", "20000", "--json", "/tmp/secondary.json"]
 
 
 def primary_options(run, mtu):
-    return ["--role", "primary", "--channels", CHANNELS, "--connect", f"{GUEST_IP}:{PORT}",
+    return ["--role", "primary", "--insecure", "--channels", CHANNELS, "--connect", f"{GUEST_IP}:{PORT}",
             "--source", "synthetic,size=32M,dirty=500,seed=7", "--epochs", EPOCHS, "--interval", "100",
             "--mtu", mtu, "--hold", "20000", "--peer-timeout", "20000", "--connect-timeout", "60000",
             "--verify", "--json", run.dir / "primary.json"]

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import secrets
 import shutil
 import socket
 import tempfile
@@ -51,10 +52,29 @@ class Run:
         """What a process is started with: its temporary files are the run's."""
         return {**os.environ, "TMPDIR": str(self.dir)}
 
-    def program(self, name, eal, options, namespace=None):
-        """dpdk-colo, the built one. A primary that loses its session ends, unless told otherwise."""
+    def psk(self):
+        """The run's key, for --psk-file of both ends."""
+        path = self.dir / "colo.psk"
+        if not path.exists():
+            with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as f:
+                f.write(secrets.token_hex(32) + "\n")
+        return path
+
+    def secured(self, options):
+        """The options of one of two processes, with the run's key if they say nothing about it."""
+        words = [str(o) for o in options]
+        two = "--role" in words and words[words.index("--role") + 1:][:1] in (["primary"], ["secondary"])
+        if not two or "--psk-file" in words or "--insecure" in words:
+            return words
+        return [*words, "--psk-file", str(self.psk())]
+
+    def program(self, name, eal, options, namespace=None, secured=True):
+        """dpdk-colo, the built one. Two processes share the run's key, and a primary that loses its
+        session ends, unless `options` say otherwise."""
         if "primary" in options and "--reconnect" not in options:
             options = [*options, "--reconnect", 0]
+        if secured:
+            options = self.secured(options)
         command = [env.program(BUILD), *eal, "--", *options]
         if namespace is not None:
             command = namespace.command(*command)

@@ -36,14 +36,14 @@ parse(const char *line)
 }
 
 #define PAIR	  "--role pair --source synthetic,size=1G "
-#define SECONDARY "--role secondary --listen 127.0.0.1:9000 --block pc.ram,size=4096 "
-#define LOCKSTEP                                                                      \
-	"--role secondary --listen 127.0.0.1:9000 --block pc.ram,size=4096,guest=/g " \
+#define SECONDARY "--role secondary --psk-file /k --listen 127.0.0.1:9000 --block pc.ram,size=4096 "
+#define LOCKSTEP                                                                                 \
+	"--role secondary --insecure --listen 127.0.0.1:9000 --block pc.ram,size=4096,guest=/g " \
 	"--adapter lockstep,control=unix:/c,dirty-log=/l"
-#define JOURNALED                                                \
-	"--role secondary --listen 127.0.0.1:9000 --journal /j " \
+#define JOURNALED                                                           \
+	"--role secondary --insecure --listen 127.0.0.1:9000 --journal /j " \
 	"--block f,size=4K,guest=/g,cache=/c "
-#define PRIMARY "--role primary --connect 127.0.0.1:9000 --source qmp,path=/x "
+#define PRIMARY "--role primary --insecure --connect 127.0.0.1:9000 --source qmp,path=/x "
 
 /** @p options are refused, and the sentence says @p why. */
 static void
@@ -511,12 +511,34 @@ test_early(void)
 }
 
 static void
+test_security(void)
+{
+	const char *primary = "--role primary --connect 1.2.3.4:5 --source synthetic ";
+	const char *secondary = "--role secondary --listen 1.2.3.4:5 --block a,size=4K ";
+
+	refused(primary, "", "--role primary needs --psk-file FILE");
+	refused(secondary, "", "--role secondary needs --psk-file FILE");
+	refused(secondary, "", "or --insecure");
+	refused(secondary, "--insecure --psk-file /k", "exclude each other");
+	refused(PAIR, "--insecure --psk-file /k", "exclude each other");
+	refused(PAIR, "--psk-file=", "1 to 4095 characters");
+	accepted(primary, "--psk-file /k");
+	CU_ASSERT_STRING_EQUAL(config.psk_file, "/k");
+	CU_ASSERT_FALSE(config.insecure);
+	accepted(secondary, "--insecure");
+	CU_ASSERT_TRUE(config.insecure);
+	accepted(PAIR, "");
+	accepted(PAIR, "--psk-file /k");
+}
+
+static void
 test_print(void)
 {
 	char text[16384] = "";
 	FILE *f = fmemopen(text, sizeof(text), "w");
 
-	accepted("--role secondary --listen [::1]:9 --block a,size=1G,guest=/g ",
+	accepted(
+		"--role secondary --psk-file /etc/key --listen [::1]:9 --block a,size=1G,guest=/g ",
 		"--codec zstd:3 --standby unix:/s");
 	colo_config_print(&config, f);
 	fclose(f);
@@ -551,6 +573,7 @@ main(void)
 		{"help", test_help},
 		{"early", test_early},
 		{"print", test_print},
+		{"security", test_security},
 	};
 
 	return UT_RUN("config", cases);

@@ -231,6 +231,17 @@ test_stats(void)
 	says("tx_packets                            4              0");
 	type("show stats all\n");
 	says("drop_short                            0              0");
+	says_not("tcp_");
+	control.view[1].present = true;
+	control.view[1].callers.n[COLO_SESSION_tcp_late] = 7;
+	type("show stats\n");
+	says("tcp_late                                             7  callers that sent no whole");
+	says_not("tcp_busy");
+	type("clear stats\n");
+	type("show stats\n");
+	says("all counters are 0");
+	type("show stats all\n");
+	says("tcp_busy                                             0");
 	end();
 }
 

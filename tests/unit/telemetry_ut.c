@@ -84,11 +84,20 @@ test_channel(void)
 static void
 test_stats(void)
 {
+	control.view[1].present = false;
 	ask("/colo/stats");
 	says("{\"/colo/stats\":{\"send\":{\"tx_packets\":1105,");
 	says("\"receive\":{\"tx_packets\":0,");
 	for (unsigned int i = 0; i < COLO_N_COUNTERS; i++)
 		says(colo_counter_name[i]);
+	CU_ASSERT_PTR_NULL(strstr(answer, "callers"));
+	control.view[1].present = true;
+	control.view[1].callers.n[COLO_SESSION_tcp_evicted] = 12;
+	ask("/colo/stats");
+	says("\"callers\":{\"tcp_accepted\":0,");
+	says("\"tcp_evicted\":12,");
+	for (unsigned int i = 0; i < COLO_SESSION_N_COUNTERS; i++)
+		says(colo_session_counter_name[i]);
 }
 
 static void
