@@ -222,4 +222,4 @@ def test_interrupted(start_run, number, delay):
     assert secondary.wait(5) == 0, secondary.output()
     assert not ram.exists()
     assert list(run.huge.mount.iterdir()) == []
-    assert sorted(p.suffix for p in run.dir.iterdir()) == [".json", ".log", ".log"]
+    assert sorted(p.suffix for p in run.dir.iterdir()) == [".json", ".log", ".log", ".psk"]
