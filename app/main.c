@@ -26,6 +26,7 @@
 #include "page.h"
 #include "poll_core.h"
 #include "reporter.h"
+#include "secret_heap.h"
 #include "telemetry.h"
 #include "tls.h"
 
@@ -101,15 +102,19 @@ start_helper(struct colo_app *app, struct colo_error *err)
 	return app->guardian < 0 || app->keeper < 0 ? -1 : 0;
 }
 
-/* After the guardian has forked: it has no use for a key. */
+/* After the guardian has forked: it has no use for a key. Nothing has called OpenSSL before. */
 static int
 start_tls(struct colo_app *app, struct colo_error *err)
 {
+	struct colo_error why;
+
 	if (app->config.insecure)
 		COLO_LOG(WARNING, "WARNING: --insecure: frames and session are neither "
 				  "authenticated nor encrypted");
 	if (app->config.psk_file[0] == '\0')
 		return 0;
+	if (colo_secret_heap_start(&why) != 0)
+		COLO_LOG(WARNING, "%s", why.text);
 	app->tls = colo_tls_new(app->config.psk_file, err);
 	return app->tls != NULL ? 0 : -1;
 }
@@ -251,7 +256,6 @@ static int
 boot(struct colo_app *app, int n_eal, char **argv, struct colo_error *err)
 {
 	if (start_helper(app, err) != 0 || start_tls(app, err) != 0)
-		return -1;
 		return -1;
 	catch_signals(); /* a Ctrl-C while EAL starts ends the program once it stands */
 	/* naps of poll cores are 50 us, not 100: inherited by all lcores */

@@ -5,6 +5,8 @@
 
 #define FLOOD 600u /* more than the lobby has places */
 
+static struct rude flood_of[FLOOD];
+
 static uint64_t
 count(const struct colo_session *s, enum colo_session_counter i)
 {
@@ -78,7 +80,7 @@ close_many(struct rude *r, unsigned int n)
 static void
 silent_flood(void)
 {
-	static struct rude flood[FLOOD];
+	struct rude *flood = flood_of;
 	struct colo_session *s = new_listening("127.0.0.1");
 
 	ut_now_ms = 1000;
@@ -194,7 +196,7 @@ key_holders_stay(void)
 static void
 session_goes_on(void)
 {
-	static struct rude flood[FLOOD];
+	struct rude *flood = flood_of;
 	struct both b = make_both("127.0.0.1");
 	const uint8_t first = ut_tls != NULL ? COLO_TLS_FIRST_BYTE : 0;
 
@@ -285,10 +287,11 @@ hello_without_key(void)
 
 /* ---- the lobby by itself ---- */
 
+static struct colo_lobby l;
+
 static void
 lobby(void)
 {
-	static struct colo_lobby l;
 	struct colo_visitor v;
 	int fd[COLO_LOBBY_PLACES + 1][2];
 
