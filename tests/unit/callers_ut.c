@@ -120,12 +120,13 @@ static void
 replay_flood(void)
 {
 	struct rude flood[40];
-	struct colo_session *s = new_listening("127.0.0.1");
+	struct colo_session *s;
 	uint8_t hello[1024];
 	size_t length;
 
 	if (ut_tls == NULL)
 		return; /* without TLS a recorded HELLO is a HELLO */
+	s = new_listening("127.0.0.1");
 	length = record_hello(hello, sizeof(hello));
 	ut_now_ms = 1000;
 	dial_many(s, flood, 40, hello, length);
@@ -140,13 +141,14 @@ static void
 one_step_a_poll(void)
 {
 	struct rude flood[COLO_SESSION_CALLERS];
-	struct colo_session *s = new_listening("127.0.0.1");
+	struct colo_session *s;
 	unsigned int answered, before = 0;
 	uint8_t hello[1024], byte;
 	size_t length;
 
 	if (ut_tls == NULL)
 		return;
+	s = new_listening("127.0.0.1");
 	length = record_hello(hello, sizeof(hello));
 	ut_now_ms = 1000;
 	for (unsigned int i = 0; i < COLO_SESSION_CALLERS; i++) {
@@ -173,11 +175,12 @@ static void
 key_holders_stay(void)
 {
 	struct rude flood[100], holder;
-	struct colo_session *s = new_listening("127.0.0.1");
+	struct colo_session *s;
 	const uint8_t first = COLO_TLS_FIRST_BYTE;
 
 	if (ut_tls == NULL)
 		return;
+	s = new_listening("127.0.0.1");
 	holder = rude_call(s);
 	poll_at(s, 2);
 	CU_ASSERT_EQUAL(count(s, COLO_SESSION_tcp_authenticated), 1);
@@ -268,13 +271,14 @@ slow_writer(void)
 static void
 hello_without_key(void)
 {
-	struct colo_session *s = new_listening("127.0.0.1");
+	struct colo_session *s;
 	struct colo_hello hello = make_hello();
 	uint8_t body[COLO_SESSION_BODY_MAX];
 	struct rude plain;
 
 	if (ut_tls == NULL)
 		return;
+	s = new_listening("127.0.0.1");
 	plain = rude_dial(s); /* no TLS */
 	hello.session = 99;
 	rude_send(&plain, COLO_MESSAGE_HELLO, body, colo_hello_pack(body, &hello));

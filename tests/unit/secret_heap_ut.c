@@ -8,8 +8,9 @@
 #include "secret_heap.h"
 #include "ut_session.h"
 
-#define KEY_BYTES 32u
-#define SCAN_STEP (1u << 20)
+#define KEY_BYTES  32u
+#define SCAN_STEP  (1u << 20)
+#define REGION_MAX (1ul << 30) /* larger ones are a sanitizer's */
 
 static uint8_t chunk[SCAN_STEP + KEY_BYTES];
 
@@ -29,6 +30,13 @@ is_key(const uint8_t *at)
 	return true;
 }
 
+/* What the search itself has copied. */
+static bool
+is_own(uint64_t address)
+{
+	return address + KEY_BYTES > (uint64_t)chunk && address < (uint64_t)(chunk + sizeof(chunk));
+}
+
 static unsigned int
 find_in(int memory, uint64_t from, uint64_t to)
 {
@@ -38,7 +46,7 @@ find_in(int memory, uint64_t from, uint64_t to)
 		ssize_t n = pread(memory, chunk, sizeof(chunk), (off_t)at);
 
 		for (ssize_t i = 0; i + KEY_BYTES <= n && i < SCAN_STEP; i++)
-			found += is_key(chunk + i);
+			found += !is_own(at + (uint64_t)i) && is_key(chunk + i);
 		memset(chunk, 0, sizeof(chunk));
 	}
 	return found;
@@ -57,7 +65,9 @@ find_copies(unsigned int *kept)
 	*kept = 0;
 	while (maps != NULL && fgets(line, sizeof(line), maps) != NULL) {
 		if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) == 3)
-			found = mode[0] == 'r' && mode[1] == 'w' ? find_in(memory, from, to) : 0;
+			found = mode[0] == 'r' && mode[1] == 'w' && to - from < REGION_MAX
+					? find_in(memory, from, to)
+					: 0;
 		if (strncmp(line, "VmFlags:", 8) != 0 || found == 0)
 			continue;
 		if (strstr(line, " dd") != NULL && strstr(line, " lo") != NULL)
