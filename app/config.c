@@ -8,6 +8,7 @@
 #include "config.h"
 #include "help.h"
 #include "options.h"
+#include "seal.h"
 
 #define EXTRA_BLOCKS_DEFAULT (128ull << 20)
 
@@ -27,6 +28,7 @@ colo_config_defaults(struct colo_config *c)
 	c->on_peer_loss = COLO_PEER_LOSS_WAIT;
 	c->peer_timeout_ms = 1000;
 	c->hold_ms = 1000;
+	c->rekey = 1u << COLO_SEAL_SHIFT_DEFAULT;
 	c->reconnect_ms = 10000;
 	c->connect_timeout_ms = 10000;
 	c->precopy_threshold = 16384;

@@ -74,6 +74,7 @@ struct colo_config {
 	enum colo_peer_loss on_peer_loss; /* --on-peer-loss wait|failover, default wait */
 	uint32_t peer_timeout_ms;	  /* --peer-timeout 50..60000, default 1000 */
 	uint32_t hold_ms;		  /* --hold 10..60000, default 1000: longest pause */
+	uint32_t rekey;			  /* --rekey 1024..2^31 packets, default 2^31 */
 	uint32_t reconnect_ms;		  /* --reconnect 0..3600000, default 10000 */
 	uint32_t connect_timeout_ms;	  /* --connect-timeout 0..600000, default 10000 */
 	uint32_t precopy_threshold;	  /* --precopy-threshold PAGES, default 16384 */

@@ -361,5 +361,6 @@ colo_check_source(const char *text, struct colo_error *err)
 		if (strlen(source_names[i]) == n && strncmp(text, source_names[i], n) == 0)
 			return 0;
 	return colo_error_set(err,
-		"--source %.200s: NAME,key=value,... with name synthetic, qmp or colo is accepted", text);
+		"--source %.200s: NAME,key=value,... with name synthetic, qmp or colo is accepted",
+		text);
 }

@@ -60,6 +60,17 @@ make_channels(struct colo_primary_end *e, unsigned int n, struct colo_error *err
 }
 
 static void
+add_seals(struct colo_primary_end *e, unsigned int n, uint8_t shift)
+{
+	struct colo_seal_keys *keys = &e->primary.seals.keys;
+
+	e->primary.seals.shift = shift;
+	keys->device = e->seal;
+	for (unsigned int i = 0; e->seal != NULL && i < n; i++)
+		colo_seal_end_add(&e->send.channel[i]->seal, keys, i, true, i);
+}
+
+static void
 fill_config(struct colo_primary_config *to, const struct colo_config *c)
 {
 	*to = (struct colo_primary_config){
@@ -97,6 +108,7 @@ colo_primary_end_start(struct colo_primary_end *e, const struct colo_config *c, 
 	if (e->session == NULL)
 		return -1;
 	colo_session_use_tls(e->session, e->tls);
+	add_seals(e, c->channels, (uint8_t)__builtin_ctz(c->rekey));
 	fill_config(&p->config, c);
 	p->blocks = &e->blocks;
 	p->send = &e->send;
@@ -118,6 +130,7 @@ colo_primary_end_stop(struct colo_primary_end *e)
 		e->source.ops->stop(&e->source);
 	if (e->session != NULL)
 		colo_session_free(e->session);
+	colo_seals_end(&e->primary.seals);
 	for (unsigned int i = 0; i < COLO_MAX_CHANNELS; i++)
 		colo_sender_free(e->send.channel[i]);
 	colo_rings_free(&e->send.lane, e->send.handover);

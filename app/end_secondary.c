@@ -69,6 +69,16 @@ make_channels(struct colo_secondary_end *e, const struct colo_config *c, struct 
 	return 0;
 }
 
+static void
+add_seals(struct colo_secondary_end *e, unsigned int n)
+{
+	struct colo_seal_keys *keys = &e->secondary.seals.keys;
+
+	keys->device = e->seal;
+	for (unsigned int i = 0; e->seal != NULL && i < n; i++)
+		colo_seal_end_add(&e->receive.channel[i]->seal, keys, i, false, e->seal_lane + i);
+}
+
 static int
 open_journal(struct colo_secondary_end *e, const struct colo_config *c, struct colo_error *err)
 {
@@ -139,6 +149,7 @@ colo_secondary_end_start(struct colo_secondary_end *e, const struct colo_config 
 		start_session(e, c, err) != 0 ||
 		colo_port_address(&e->port, c->ip, c->udp_port, &s->local, err) != 0)
 		return -1;
+	add_seals(e, c->channels);
 	s->config = (struct colo_secondary_config){
 		.peer_timeout_ms = c->peer_timeout_ms,
 		.hold_ms = c->hold_ms,
@@ -170,6 +181,7 @@ colo_secondary_end_stop(struct colo_secondary_end *e)
 		e->adapter.ops->stop(&e->adapter);
 	if (e->session != NULL)
 		colo_session_free(e->session);
+	colo_seals_end(&e->secondary.seals);
 	for (unsigned int i = 0; i < COLO_MAX_CHANNELS; i++)
 		colo_receiver_free(e->receive.channel[i]);
 	colo_rings_free(&e->receive.lane, e->receive.handover);

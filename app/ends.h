@@ -18,6 +18,7 @@ struct colo_primary_end {
 	struct colo_send_end send;
 	struct colo_job job;
 	struct colo_source source;
+	struct colo_seal_device *seal; /**< NULL: frames are not sealed; set before start */
 	bool source_started;
 	struct colo_session *session;
 	struct colo_tls *tls; /**< set before the start, the caller's; NULL: none */
@@ -33,6 +34,8 @@ struct colo_secondary_end {
 	struct colo_receive_end receive;
 	struct colo_job job;
 	struct colo_adapter adapter;
+	struct colo_seal_device *seal; /**< NULL: frames are not sealed; set before start */
+	uint16_t seal_lane;	       /**< first queue pair of ours */
 	bool adapter_started;
 	struct colo_session *session;
 	struct colo_tls *tls; /**< set before the start, the caller's; NULL: none */

@@ -39,6 +39,7 @@ struct colo_app {
 	bool eal;
 	struct colo_lcores lcores;
 	struct colo_tls *tls; /* NULL: --insecure, or a pair */
+	struct colo_seal_device seal;
 	struct colo_primary_end primary;
 	struct colo_secondary_end secondary;
 	bool primary_on, secondary_on;
@@ -117,6 +118,24 @@ start_tls(struct colo_app *app, struct colo_error *err)
 		COLO_LOG(WARNING, "%s", why.text);
 	app->tls = colo_tls_new(app->config.psk_file, err);
 	return app->tls != NULL ? 0 : -1;
+}
+
+/* Where there is a key frames are sealed: one queue pair for each channel and end. */
+static int
+start_seals(struct colo_app *app, struct colo_error *err)
+{
+	const struct colo_config *c = &app->config;
+	unsigned int ends = c->role == COLO_ROLE_PAIR ? 2 : 1;
+
+	if (app->tls == NULL)
+		return 0;
+	if (colo_seal_device_open(&app->seal, (uint16_t)(c->channels * ends),
+		    ends * COLO_SEAL_KEYS(c->channels), err) != 0)
+		return -1;
+	app->primary.seal = &app->seal;
+	app->secondary.seal = &app->seal;
+	app->secondary.seal_lane = (uint16_t)(c->channels * (ends - 1));
+	return 0;
 }
 
 static int
@@ -266,8 +285,8 @@ boot(struct colo_app *app, int n_eal, char **argv, struct colo_error *err)
 	colo_page_init(NULL);
 	COLO_LOG(NOTICE, "page operations: %s", colo_page.name);
 	if (colo_eal_lcores(&app->lcores, app->config.channels, err) != 0 ||
-		colo_control_init(&app->control, err) != 0 || start_ends(app, err) != 0 ||
-		install_faults(app, err) != 0)
+		colo_control_init(&app->control, err) != 0 || start_seals(app, err) != 0 ||
+		start_ends(app, err) != 0 || install_faults(app, err) != 0)
 		return -1;
 	assign_poll_cores(app);
 	if (start_control(app, err) != 0)
@@ -340,6 +359,7 @@ shut_down(struct colo_app *app)
 	if (app->secondary_on)
 		colo_secondary_end_stop(&app->secondary);
 	colo_tls_free(app->tls);
+	colo_seal_device_close(&app->seal);
 	colo_control_fini(&app->control);
 	if (app->guardian > 0)
 		colo_guardian_release(app->guardian);

@@ -10,6 +10,7 @@
 #include "config_value.h"
 #include "fault.h"
 #include "options.h"
+#include "seal.h"
 #include "wire.h"
 
 /* Ports above the base are what channels get by RSS: there must be room for them. */
@@ -326,6 +327,8 @@ const struct colo_option colo_options[] = {
 	HEADING("Security"),
 	TEXT("psk-file", "FILE", psk_file, NULL,
 		"key of both ends, 64 to 512 hexadecimal digits; mode 0600 or 0400"),
+	POWER("rekey", "PACKETS", rekey, 1u << COLO_SEAL_SHIFT_MIN, 1u << COLO_SEAL_SHIFT_MAX, NULL,
+		"primary: packets of a channel that are sealed with one key"),
 	FLAG("insecure", 0, insecure, "neither authenticate nor encrypt: a network of one's own"),
 	HEADING("Operator"),
 	FLAG("interactive", 'i', interactive, "prompt; waits for `start` unless --auto-start"),

@@ -223,3 +223,25 @@ def test_interrupted(start_run, number, delay):
     assert not ram.exists()
     assert list(run.huge.mount.iterdir()) == []
     assert sorted(p.suffix for p in run.dir.iterdir()) == [".json", ".log", ".log", ".psk"]
+
+
+def test_sealed_with_new_keys(start_run):
+    """Step: a new key every 1024 packets. Verify: several per channel, all verified, none lost."""
+    two = Two(start_run(HUGE_MIB), 2, blocks=("pc.ram,size=32M",))
+    two.secondary()
+    primary = two.primary("--epochs", 5, "--interval", 0, "--verify", "--rekey", 1024)
+    assert primary.wait(60) == 0, primary.output()
+    check_verified(two.report(), 5)
+    assert "frames are sealed with AES-256-GCM" in primary.output()
+
+
+def test_insecure_is_said(start_run):
+    """Step: both ends --insecure. Verify: it works, and both say loudly that nothing is sealed."""
+    two = Two(start_run(HUGE_MIB))
+    secondary = two.secondary("--insecure")
+    primary = two.primary("--insecure", "--epochs", 3, "--interval", 0, "--verify")
+    assert primary.wait(60) == 0, primary.output()
+    check_verified(two.report(), 3)
+    for end in primary, secondary:
+        assert "WARNING: --insecure" in end.output()
+        assert "sealed" not in end.output()

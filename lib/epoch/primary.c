@@ -23,6 +23,7 @@ static const char *const event_names[COLO_PRIMARY_N_EVENTS] = {
 	[COLO_PRIMARY_EV_LEFT] = "left",
 	[COLO_PRIMARY_EV_SOURCE_FAILED] = "source failed",
 	[COLO_PRIMARY_EV_SOURCE_GONE] = "source gone",
+	[COLO_PRIMARY_EV_KEYS] = "no keys",
 	[COLO_PRIMARY_EV_HOLD] = "hold limit",
 	[COLO_PRIMARY_EV_STALLED] = "stalled",
 };
@@ -94,6 +95,7 @@ static const action_fn table[COLO_PRIMARY_N_STATES][COLO_PRIMARY_N_EVENTS] = {
 			[COLO_PRIMARY_EV_OPENED] = colo_primary_on_opened,
 			[COLO_PRIMARY_EV_FAILED] = colo_primary_on_failed,
 			[COLO_PRIMARY_EV_LOST] = colo_primary_on_lost,
+			[COLO_PRIMARY_EV_KEYS] = colo_primary_on_keys,
 			[COLO_PRIMARY_EV_HOLD] = colo_primary_on_hold,
 			[COLO_PRIMARY_EV_STALLED] = colo_primary_on_stalled,
 			[COLO_PRIMARY_EV_SOURCE_FAILED] = colo_primary_on_source_failed,
@@ -106,6 +108,7 @@ static const action_fn table[COLO_PRIMARY_N_STATES][COLO_PRIMARY_N_EVENTS] = {
 			[COLO_PRIMARY_EV_VERIFIED] = colo_primary_on_verified,
 			[COLO_PRIMARY_EV_FAILED] = colo_primary_on_failed_verify,
 			[COLO_PRIMARY_EV_LOST] = colo_primary_on_lost,
+			[COLO_PRIMARY_EV_KEYS] = colo_primary_on_keys,
 			[COLO_PRIMARY_EV_STALLED] = colo_primary_on_stalled_verify,
 			[COLO_PRIMARY_EV_SOURCE_FAILED] = colo_primary_on_source_failed,
 			[COLO_PRIMARY_EV_SOURCE_GONE] = colo_primary_on_source_gone,
@@ -115,6 +118,7 @@ static const action_fn table[COLO_PRIMARY_N_STATES][COLO_PRIMARY_N_EVENTS] = {
 			[COLO_PRIMARY_EV_STOP] = colo_primary_on_stop,
 			[COLO_PRIMARY_EV_DUE] = colo_primary_on_due,
 			[COLO_PRIMARY_EV_LOST] = colo_primary_on_lost,
+			[COLO_PRIMARY_EV_KEYS] = colo_primary_on_keys,
 			[COLO_PRIMARY_EV_SOURCE_FAILED] = colo_primary_on_source_failed,
 			[COLO_PRIMARY_EV_SOURCE_GONE] = colo_primary_on_source_gone,
 		},
@@ -123,6 +127,7 @@ static const action_fn table[COLO_PRIMARY_N_STATES][COLO_PRIMARY_N_EVENTS] = {
 			[COLO_PRIMARY_EV_STOP] = colo_primary_on_stop,
 			[COLO_PRIMARY_EV_COLLECTED] = colo_primary_on_collected,
 			[COLO_PRIMARY_EV_LOST] = colo_primary_on_lost,
+			[COLO_PRIMARY_EV_KEYS] = colo_primary_on_keys,
 			[COLO_PRIMARY_EV_HOLD] = colo_primary_on_hold,
 			[COLO_PRIMARY_EV_STALLED] = colo_primary_on_stalled,
 			[COLO_PRIMARY_EV_SOURCE_FAILED] = colo_primary_on_source_failed,
@@ -133,6 +138,7 @@ static const action_fn table[COLO_PRIMARY_N_STATES][COLO_PRIMARY_N_EVENTS] = {
 			[COLO_PRIMARY_EV_STOP] = colo_primary_on_stop,
 			[COLO_PRIMARY_EV_SENT] = colo_primary_on_sent,
 			[COLO_PRIMARY_EV_LOST] = colo_primary_on_lost,
+			[COLO_PRIMARY_EV_KEYS] = colo_primary_on_keys,
 			[COLO_PRIMARY_EV_HOLD] = colo_primary_on_hold,
 			[COLO_PRIMARY_EV_STALLED] = colo_primary_on_stalled,
 			[COLO_PRIMARY_EV_SOURCE_FAILED] = colo_primary_on_source_failed,
@@ -144,6 +150,7 @@ static const action_fn table[COLO_PRIMARY_N_STATES][COLO_PRIMARY_N_EVENTS] = {
 			[COLO_PRIMARY_EV_ENDED] = colo_primary_on_ended,
 			[COLO_PRIMARY_EV_FAILED] = colo_primary_on_failed,
 			[COLO_PRIMARY_EV_LOST] = colo_primary_on_lost,
+			[COLO_PRIMARY_EV_KEYS] = colo_primary_on_keys,
 			[COLO_PRIMARY_EV_HOLD] = colo_primary_on_hold,
 			[COLO_PRIMARY_EV_STALLED] = colo_primary_on_stalled,
 			[COLO_PRIMARY_EV_SOURCE_FAILED] = colo_primary_on_source_failed,
@@ -169,6 +176,8 @@ colo_primary_init(struct colo_primary *p)
 {
 	p->state = COLO_PRIMARY_STOPPED;
 	p->verify.blocks = p->blocks;
+	if (p->seals.shift == 0)
+		p->seals.shift = COLO_SEAL_SHIFT_DEFAULT;
 	while (p->instance == 0)
 		p->instance = rte_rand();
 }
@@ -199,6 +208,7 @@ colo_primary_poll(struct colo_primary *p, uint64_t now_us)
 	worked |= colo_primary_poll_source(p);
 	worked |= colo_primary_poll_epoch(p);
 	worked |= colo_primary_poll_session(p);
+	colo_primary_poll_seals(p);
 	colo_primary_poll_limits(p);
 	if (p->quit_wanted)
 		poll_quit(p);

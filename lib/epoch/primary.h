@@ -20,6 +20,7 @@
 #include "job.h"
 #include "lane.h"
 #include "notify.h"
+#include "seals.h"
 #include "send.h"
 #include "session.h"
 #include "source.h"
@@ -84,6 +85,7 @@ struct colo_primary {
 
 	enum colo_primary_state state;
 	struct colo_lane lane;
+	struct colo_seals seals;
 	struct colo_address peer;
 	uint32_t session_id;
 	uint32_t epoch; /**< open or last */

@@ -28,6 +28,7 @@ enum colo_primary_event {
 	COLO_PRIMARY_EV_LEFT,	   /* LEAVING: the guest runs, the poll cores are out */
 	COLO_PRIMARY_EV_SOURCE_FAILED,
 	COLO_PRIMARY_EV_SOURCE_GONE,
+	COLO_PRIMARY_EV_KEYS,	 /* the next keys cannot be made; `error` says why */
 	COLO_PRIMARY_EV_HOLD,	 /* the guest stood still too long */
 	COLO_PRIMARY_EV_STALLED, /* nothing was acknowledged, or compared, for too long */
 	COLO_PRIMARY_N_EVENTS
@@ -47,6 +48,7 @@ enum colo_primary_state colo_primary_on_stop(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_failed(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_source_failed(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_source_gone(struct colo_primary *p);
+enum colo_primary_state colo_primary_on_keys(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_hold(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_stalled(struct colo_primary *p);
 enum colo_primary_state colo_primary_on_left(struct colo_primary *p);
@@ -74,6 +76,7 @@ void colo_primary_poll_call(struct colo_primary *p);
 bool colo_primary_poll_session(struct colo_primary *p);
 bool colo_primary_poll_lane(struct colo_primary *p);
 bool colo_primary_poll_source(struct colo_primary *p);
+void colo_primary_poll_seals(struct colo_primary *p);
 bool colo_primary_poll_epoch(struct colo_primary *p);
 void colo_primary_poll_limits(struct colo_primary *p);
 void colo_primary_poll_leaving(struct colo_primary *p);

@@ -274,6 +274,13 @@ colo_primary_poll_epoch(struct colo_primary *p)
 	return p->state != before;
 }
 
+void
+colo_primary_poll_seals(struct colo_primary *p)
+{
+	if (colo_seals_poll(&p->seals, &p->send->gate, is_quiet(p), p->now_us) != 0)
+		colo_primary_dispatch(p, COLO_PRIMARY_EV_KEYS);
+}
+
 /* How long nothing may be acknowledged; a comparison reads all of the guest meanwhile. */
 static uint64_t
 stall_limit_us(const struct colo_primary *p)
@@ -309,6 +316,7 @@ colo_primary_poll_leaving(struct colo_primary *p)
 
 	if (!colo_job_cancel(p->job) || !is_quiet(p))
 		return;
+	colo_seals_end(&p->seals);
 	status = p->source_gone ? COLO_SOURCE_GONE : p->source->ops->poll(p->source);
 	/* a RESUME overtakes a PAUSE that is still under way */
 	if (p->guest_paused && !p->resuming && status != COLO_SOURCE_GONE) {

@@ -117,6 +117,7 @@ colo_primary_on_connected(struct colo_primary *p)
 		.peer_timeout_ms = p->config.peer_timeout_ms,
 		.hold_ms = p->config.hold_ms,
 		.instance = p->instance,
+		.seal_shift = p->seals.shift,
 		.committed = may_resume(p) ? p->committed : 0,
 		.doubt = may_resume(p) ? p->doubt : 0,
 		.address = p->local,
@@ -140,13 +141,16 @@ begin_session(struct colo_primary *p, uint32_t first_credit)
 	phase->filter = (struct colo_frame_filter){.local = p->local,
 		.peer = p->peer,
 		.session = p->session_id,
-		.n_channels = p->send->n_channels};
+		.n_channels = p->send->n_channels,
+		.sealed = p->seals.on};
+	phase->seal_shift = p->seals.shift;
 	phase->peer = p->peer;
 	phase->ip_udp_len = p->local.ip_version == 6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN;
 	phase->first_credit = first_credit;
 	colo_primary_raise_phase(p, true, 0);
 	colo_frame_template_init(
 		&t, &p->local, &p->peer, p->peer.channel_port[0], p->session_id, 0);
+	t.sealed = p->seals.on;
 	colo_lane_init(&p->lane, &p->send->lane, p->port->tx_pool, &t);
 	p->rounds = 0;
 	p->protected_once = false;
@@ -232,6 +236,8 @@ colo_primary_on_accepted(struct colo_primary *p)
 	}
 	if (colo_session_start(p->session, p->local.channel_port, p->send->n_channels) != 0)
 		return leave_unusable(p);
+	if (colo_seals_begin(&p->seals, p->session, &err) != 0)
+		return colo_primary_abort(p, err.text);
 	colo_session_set_timeout(p->session, p->config.peer_timeout_ms);
 	begin_session(p, accept->window);
 	if (accept->resumes != 0)
@@ -309,6 +315,12 @@ colo_primary_on_source_gone(struct colo_primary *p)
 	p->guest_paused = false;
 	p->resuming = false;
 	return colo_primary_leave(p, COLO_EXIT_SOURCE_GONE);
+}
+
+enum colo_primary_state
+colo_primary_on_keys(struct colo_primary *p)
+{
+	return colo_primary_abort(p, p->seals.error.text);
 }
 
 enum colo_primary_state

@@ -286,6 +286,7 @@ colo_secondary_poll(struct colo_secondary *s, uint64_t now_us)
 	worked |= colo_secondary_poll_epoch(s);
 	worked |= colo_secondary_poll_adapter(s);
 	worked |= colo_secondary_poll_session(s);
+	colo_secondary_poll_seals(s);
 	check_deadline(s);
 	/* a commit, flush, undo or takeover under way is finished first */
 	if (s->quit_wanted)

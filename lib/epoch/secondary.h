@@ -30,6 +30,7 @@
 #include "lane.h"
 #include "notify.h"
 #include "receive.h"
+#include "seals.h"
 #include "session.h"
 #include "status.h"
 #include "steer.h"
@@ -90,6 +91,7 @@ struct colo_secondary {
 
 	enum colo_secondary_state state;
 	struct colo_lane_server lane;
+	struct colo_seals seals;
 	struct colo_sync sync;
 	struct colo_address peer;
 	uint32_t session_id;

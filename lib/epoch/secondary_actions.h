@@ -110,6 +110,7 @@ enum colo_secondary_state colo_secondary_on_guest_lost(struct colo_secondary *s)
 bool colo_secondary_poll_session(struct colo_secondary *s);
 bool colo_secondary_poll_lane(struct colo_secondary *s);
 bool colo_secondary_poll_epoch(struct colo_secondary *s);
+void colo_secondary_poll_seals(struct colo_secondary *s);
 bool colo_secondary_poll_adapter(struct colo_secondary *s);
 
 /* secondary.c */

@@ -93,6 +93,23 @@ colo_secondary_poll_lane(struct colo_secondary *s)
 	return true;
 }
 
+/* While poll cores are in a session its keys are renewed; afterwards they are forgotten. */
+void
+colo_secondary_poll_seals(struct colo_secondary *s)
+{
+	bool quiet = colo_sync_quiet(s->receive);
+
+	if (s->receive->phase.session) {
+		if (colo_seals_poll(&s->seals, &s->receive->gate, quiet, s->now_us) == 0)
+			return;
+		colo_notify_text(s->notify, true, "%s", s->seals.error.text);
+		colo_session_abort(s->session, s->seals.error.text);
+		colo_secondary_dispatch(s, COLO_SECONDARY_EV_LOST);
+	} else if (quiet && s->state != COLO_SECONDARY_HELLO) {
+		colo_seals_end(&s->seals);
+	}
+}
+
 /* When the first page of the epoch came: transfer is counted from there. */
 static void
 note_first(struct colo_secondary *s)

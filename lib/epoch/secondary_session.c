@@ -165,18 +165,29 @@ colo_secondary_on_started(struct colo_secondary *s)
 {
 	struct colo_receive_phase *p = &s->receive->phase;
 	struct colo_frame_template t;
+	struct colo_error err;
 
+	s->seals.shift = colo_session_peer_hello(s->session)->seal_shift;
+	if (colo_seals_begin(&s->seals, s->session, &err) != 0) {
+		colo_notify_text(s->notify, true, "no session: %s", err.text);
+		colo_session_abort(s->session, err.text);
+		s->session_over = true;
+		return colo_secondary_after_session(s);
+	}
 	s->peer = colo_session_peer_hello(s->session)->address;
 	p->filter = (struct colo_frame_filter){.local = s->local,
 		.peer = s->peer,
 		.session = s->session_id,
 		.n_channels = s->receive->n_channels,
-		.take_pages = true};
+		.take_pages = true,
+		.sealed = s->seals.on};
+	p->seal_shift = s->seals.shift;
 	p->peer = s->peer;
 	p->ip_udp_len = s->local.ip_version == 6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN;
 	colo_secondary_raise_phase(s, true, 0);
 	colo_frame_template_init(
 		&t, &s->local, &s->peer, s->peer.channel_port[0], s->session_id, 0);
+	t.sealed = s->seals.on;
 	colo_lane_server_init(&s->lane, &s->receive->lane, s->port->tx_pool, &t);
 	if (s->resumes == 0) {
 		colo_notify_text(s->notify, false, "primary connected: full copy begins");

@@ -35,6 +35,8 @@
 #define COLO_SEAL_SHIFT_MIN	10u
 #define COLO_SEAL_SHIFT_MAX	31u
 #define COLO_SEAL_GENERATIONS	2u /**< at hand at a time */
+/** Sessions of a crypto device that an end with @p n channels needs. */
+#define COLO_SEAL_KEYS(n) (COLO_SEAL_GENERATIONS * (2u * (n) + 2u))
 
 /** The crypto device. Main lcore makes it at start, read-only afterwards. */
 struct colo_seal_device {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hello.h"
+#include "seal.h"
 #include "wire.h"
 
 #define HELLO_MAX (22u + 6u + 1u + 16u + 2u + COLO_MAX_BLOCKS * (1u + COLO_BLOCK_NAME_MAX + 8u))
@@ -84,6 +85,7 @@ colo_hello_pack(uint8_t *body, const struct colo_hello *hello)
 	at = put_number(at, hello->instance, 8);
 	at = put_number(at, hello->committed, 4);
 	at = put_number(at, hello->doubt, 4);
+	at = put_number(at, hello->seal_shift, 1);
 	at = put_address(at, &hello->address);
 	for (unsigned int i = 0; i < hello->n_blocks && i < COLO_MAX_BLOCKS; i++)
 		at = put_block(at, &hello->block[i]);
@@ -323,7 +325,7 @@ get_block(struct reader *r, struct colo_hello *hello, unsigned int i, struct col
 static int
 get_hello_numbers(struct reader *r, struct colo_hello *hello, struct colo_error *err)
 {
-	uint64_t session, mtu, channels, blocks, timeout, hold, instance, committed, doubt;
+	uint64_t session, mtu, channels, blocks, timeout, hold, instance, committed, doubt, shift;
 
 	if (get_within(r, 4, "session", 1, UINT32_MAX, &session, err) < 0 ||
 		get_within(r, 4, "MTU", COLO_MTU_MIN, COLO_MTU_MAX, &mtu, err) < 0 ||
@@ -334,7 +336,9 @@ get_hello_numbers(struct reader *r, struct colo_hello *hello, struct colo_error 
 		get_within(r, 4, "hold", COLO_HOLD_MIN, COLO_HOLD_MAX, &hold, err) < 0 ||
 		get_within(r, 8, "instance", 1, UINT64_MAX, &instance, err) < 0 ||
 		get_within(r, 4, "committed", 0, UINT32_MAX - 1, &committed, err) < 0 ||
-		get_within(r, 4, "doubt", 0, UINT32_MAX - 1, &doubt, err) < 0)
+		get_within(r, 4, "doubt", 0, UINT32_MAX - 1, &doubt, err) < 0 ||
+		get_within(r, 1, "seal_shift", COLO_SEAL_SHIFT_MIN, COLO_SEAL_SHIFT_MAX, &shift,
+			err) < 0)
 		return -1;
 	hello->session = (uint32_t)session;
 	hello->mtu = (uint32_t)mtu;
@@ -345,6 +349,7 @@ get_hello_numbers(struct reader *r, struct colo_hello *hello, struct colo_error 
 	hello->instance = instance;
 	hello->committed = (uint32_t)committed;
 	hello->doubt = (uint32_t)doubt;
+	hello->seal_shift = (uint8_t)shift;
 	if (doubt != 0 && doubt <= committed)
 		return colo_error_set(err,
 			"%s: doubt is %" PRIu64 "; accepted is 0, or more than committed",

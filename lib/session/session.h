@@ -75,6 +75,7 @@ struct colo_hello {
 	 */
 	uint64_t instance;
 	uint32_t committed; /**< last checkpoint that the primary knows to be committed, 0: none */
+	uint8_t seal_shift; /**< log2 of packets sealed with one key, where frames are sealed */
 	uint32_t doubt;	    /**< the one after it, if its END may have been answered, 0: none */
 	struct colo_hello_block block[COLO_MAX_BLOCKS];
 	struct colo_address address; /**< primary's, no channel ports yet */

@@ -16,11 +16,12 @@
 #define AT_TIMEOUT	 14
 #define AT_HOLD		 18
 #define AT_COMMITTED	 30
-#define AT_MAC		 38
-#define AT_IP_VERSION	 44
-#define AT_IP		 45
-#define AT_SOURCE_PORT	 49
-#define AT_FIRST_BLOCK	 51
+#define AT_SEAL_SHIFT	 38
+#define AT_MAC		 39
+#define AT_IP_VERSION	 45
+#define AT_IP		 46
+#define AT_SOURCE_PORT	 50
+#define AT_FIRST_BLOCK	 52
 #define ACCEPT_AT_WINDOW 2
 
 static struct colo_hello
@@ -33,6 +34,7 @@ good_hello(void)
 		.n_blocks = 2,
 		.peer_timeout_ms = 1000,
 		.instance = 0x1234567890abcdefull,
+		.seal_shift = 31,
 		.hold_ms = 500,
 		.block = {{"pc.ram", 1ull << 30}, {"0000:00:02.0/vga.vram", 16u << 20}},
 		.address = {.mac = {2, 1, 2, 3, 4, 5},
@@ -154,6 +156,7 @@ hello_number_limits(void)
 	number_limits(AT_CHANNELS, 2, 1, COLO_MAX_CHANNELS, "channels");
 	number_limits(AT_TIMEOUT, 4, COLO_PEER_TIMEOUT_MIN, COLO_PEER_TIMEOUT_MAX, "timeout");
 	number_limits(AT_HOLD, 4, COLO_HOLD_MIN, COLO_HOLD_MAX, "hold");
+	number_limits(AT_SEAL_SHIFT, 1, 10, 31, "seal_shift");
 	number_limits(AT_COMMITTED, 4, 0, UINT32_MAX - 1, "committed");
 	number_limits(AT_FIRST_BLOCK + 7, 8, COLO_PAGE_SIZE, COLO_MAX_BLOCK_SIZE, "size");
 }

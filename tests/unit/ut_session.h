@@ -116,6 +116,7 @@ make_hello(void)
 		.n_blocks = 1,
 		.peer_timeout_ms = 1000,
 		.instance = 0x1234567890abcdefull,
+		.seal_shift = 31,
 		.hold_ms = 1000,
 		.block = {{"pc.ram", 1u << 20}},
 		.address = {.ip_version = 4, .ip = {10, 0, 0, 1}, .source_port = 1},
