@@ -25,11 +25,11 @@ class ColoGuest(Guest):
         if multifd:
             parameters = {**parameters, "multifd-channels": multifd,
                           "multifd-compression": compression}
-        qmp.command("migrate-set-parameters", **MIGRATION, **parameters)
+        qmp.command("migrate-set-parameters", **{**MIGRATION, **parameters})
 
-    def protect(self, uri, multifd=0, compression="none", delay=600):
+    def protect(self, uri, multifd=0, compression="none", delay=600, **parameters):
         """Let QEMU migrate there, with a checkpoint every `delay` ms from then on."""
-        self._prepare(multifd, compression, {"x-checkpoint-delay": delay})
+        self._prepare(multifd, compression, {"x-checkpoint-delay": delay, **parameters})
         self.watch().command("migrate", uri=uri)
 
     def be_secondary(self, uri, multifd=0, compression="none"):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The guest that counts, in a QEMU: as the primary or as the standby."""
 import re
+import time
 
 import images
 
-from .process import Process
+from .process import Process, WaitError
 from .qmp import Qmp
 
 LINE = re.compile(r"^COUNTER (\d+) CHECKSUM (ok|BAD)\r?$", re.M)
@@ -62,6 +63,14 @@ class Guest(Process):
         """The last counter printed, 0 before the first."""
         lines = self.lines()
         return lines[-1][0] if lines else 0
+
+    def wait_for_counter(self, n, timeout=20):
+        deadline = time.monotonic() + timeout
+        while self.counter() < n:
+            if not self.alive() or time.monotonic() > deadline:
+                raise WaitError(f"{self.name} counts to {self.counter()}, not to {n}, within "
+                                f"{timeout} s\n{self.output()}")
+            time.sleep(0.01)
 
 
 def gap(lines):

@@ -39,13 +39,21 @@ class Hardware:
             words += ["-device", "VGA"]
         return words + list(self.devices)
 
+    def total_mib(self):
+        return self.mib + self.numa_mib + self.dimm_mib + (16 if self.vga else 0)
+
+    def beyond_ram(self):
+        """[(address, bytes)] of memory that is in no file."""
+        ranges = []
+        if self.numa_mib:
+            ranges.append((self.mib << 20, self.numa_mib << 20))
+        if self.dimm_mib:
+            ranges.append((FOUR_GIB, self.dimm_mib << 20))
+        return ranges
+
     def data(self, pages):
         """The tiny guest's data=: so many pages in each memory that there is."""
-        regions = [16 << 20]
+        regions = [start + (1 << 20) for start, _ in self.beyond_ram()]
         if self.below_4g_mib:
             regions.append(FOUR_GIB + (1 << 20))
-        if self.numa_mib:
-            regions.append((self.mib << 20) + (1 << 20))
-        if self.dimm_mib:
-            regions.append(FOUR_GIB + (1 << 20))
-        return ",".join(f"{start:#x}+{pages}" for start in regions)
+        return ",".join(f"{start:#x}+{pages}" for start in [16 << 20, *regions])

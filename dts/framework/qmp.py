@@ -12,7 +12,7 @@ class QmpError(Exception):
 class Qmp:
     """One connection. Events are kept in the order in which they came."""
 
-    def __init__(self, path, timeout=10):
+    def __init__(self, path, timeout=10, oob=False):
         deadline = time.monotonic() + timeout
         while True:
             self.socket = socket.socket(socket.AF_UNIX)
@@ -28,7 +28,7 @@ class Qmp:
         self.reader = self.socket.makefile("rb")
         self.events = []
         self._message()
-        self.command("qmp_capabilities")
+        self.command("qmp_capabilities", **({"enable": ["oob"]} if oob else {}))
 
     def _message(self):
         try:
@@ -41,7 +41,14 @@ class Qmp:
 
     def command(self, name, **arguments):
         """@return what QEMU returned."""
-        text = json.dumps({"execute": name, "arguments": arguments})
+        return self._ask("execute", name, arguments)
+
+    def command_oob(self, name, **arguments):
+        """The same, carried out at once whatever QEMU's main loop waits for."""
+        return self._ask("exec-oob", name, arguments)
+
+    def _ask(self, verb, name, arguments):
+        text = json.dumps({verb: name, "arguments": arguments})
         self.socket.sendall(text.encode() + b"\n")
         while True:
             message = self._message()

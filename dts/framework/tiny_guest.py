@@ -38,14 +38,6 @@ class TinyGuest(ColoGuest):
             s.connect(str(self.console))
             s.sendall(command.encode())
 
-    def wait_for_counter(self, n, timeout=20):
-        deadline = time.monotonic() + timeout
-        while self.counter() < n:
-            if not self.alive() or time.monotonic() > deadline:
-                raise WaitError(f"{self.name} counts to {self.counter()}, not to {n}, within "
-                                f"{timeout} s\n{self.output()}")
-            time.sleep(0.01)
-
     def quiet(self, timeout=20):
         """It writes nothing from now on, until it is told to go on (g) or to take a step (s)."""
         before = self._quiets()

@@ -14,6 +14,8 @@ class Two:
     the secondary's outlives primaries, and so the secondary it is by default.
     """
 
+    ready = {"primary": READY, "secondary": READY}  # what a server has printed when it is up
+
     def __init__(self, run, channels=1, blocks=("pc.ram,size=16M",), mtu=4200, server="secondary"):
         self.run = run
         self.channels = channels
@@ -33,7 +35,7 @@ class Two:
                                    ["--role", end, "--channels", channels, "--mtu", self.mtu, *PATIENT,
                                     *(self.blocks if blocks is None else blocks), *options])
         if role == "server":
-            process.wait_for(READY)
+            process.wait_for(self.ready[end])
         return process
 
     def secondary(self, *options, blocks=None, channels=None):
