@@ -97,6 +97,7 @@ begin_main(struct stream_source *q, struct colo_caller *c)
 	q->main = c;
 	q->state = COLO_STREAM_STATE_HEAD;
 	q->head_us = colo_monotonic_us();
+	q->ahead_at = q->ahead_end = 0;
 	q->flush_waits = q->round_over = q->precopy_over = false;
 	q->asked = q->replied = q->whole = q->in_colo = false;
 	q->silent_us = q->standing_tsc = 0;

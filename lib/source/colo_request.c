@@ -179,9 +179,9 @@ static void
 tell_operator(const struct stream_source *q)
 {
 	COLO_LOG(WARNING,
-		"the guest that was protected at %s stands still, or will at its next checkpoint, "
-		"until its QEMU is sent {\"execute\": \"x-colo-lost-heartbeat\"} by QMP (qmp=PATH "
-		"in --source has it done)",
+		"if the guest that was protected at %s stands still, now or at its next "
+		"checkpoint, send its QEMU {\"execute\": \"x-colo-lost-heartbeat\"} by QMP "
+		"(qmp=PATH in --source has it done)",
 		q->listener.name);
 }
 

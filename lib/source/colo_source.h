@@ -40,7 +40,9 @@
 #define COLO_SOURCE_SILENCE_US	5000u  /**< no byte for so long: the primary waits for us */
 #define COLO_SOURCE_KEEPER_MS	2000u  /**< for what the keeper does with QMP */
 #define COLO_SOURCE_FULL_NS	100000 /**< a full ring is tried again so often */
-#define COLO_SOURCE_BURST	32u    /**< reads of one connection before it is another's turn */
+#define COLO_SOURCE_BURST	32u  /**< reads of a multifd channel before it is another's turn */
+#define COLO_SOURCE_MAIN_BURST	256u /**< items of a main channel before that */
+#define COLO_SOURCE_AHEAD	131072u /**< bytes of a main channel that are read at once */
 
 enum colo_caller_role {
 	COLO_CALLER_FREE = 0,
@@ -85,7 +87,8 @@ struct stream_source {
 	char qmp[COLO_UNIX_PATH_MAX + 1]; /* empty: not given */
 	uint8_t *device;		  /* [device_size] for the parser */
 	size_t device_size;
-	int wake_fd; /* eventfd: there is something new in the atomics below */
+	uint8_t *ahead; /* [COLO_SOURCE_AHEAD] of the main channel; the thread's */
+	int wake_fd;	/* eventfd: there is something new in the atomics below */
 	pthread_t thread;
 	bool thread_runs;
 
@@ -97,7 +100,8 @@ struct stream_source {
 	enum colo_stream_state state;
 	struct colo_stream stream;
 	struct colo_caller caller[COLO_SOURCE_CALLERS];
-	struct colo_caller *main; /* NULL: none */
+	struct colo_caller *main;   /* NULL: none */
+	size_t ahead_at, ahead_end; /* bytes of ahead[] that the parser does not have yet */
 	struct colo_multifd_ids ids;
 	struct colo_pages pages; /* made by start() before `blocks_made` */
 	uint64_t flushes;	 /* that are over */

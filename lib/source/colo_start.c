@@ -58,7 +58,8 @@ colo_stream_source_prepare(struct stream_source *q, const char *args, struct col
 	/* precopy's has a description behind it that is not kept */
 	q->device_size = q->source->device_block_size + COLO_STREAM_JSON_MAX;
 	q->device = malloc(q->device_size);
-	if (q->device == NULL)
+	q->ahead = malloc(COLO_SOURCE_AHEAD);
+	if (q->device == NULL || q->ahead == NULL)
 		return colo_error_set(
 			err, "no memory for %zu bytes of device state", q->device_size);
 	q->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -189,5 +190,6 @@ colo_stream_source_free(struct stream_source *q)
 		close(q->wake_fd);
 	colo_pages_fini(&q->pages);
 	free(q->device);
+	free(q->ahead);
 	free(q);
 }

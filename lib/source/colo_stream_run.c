@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The main and multifd channels of a stream: read, parsed, and what they say acted on. */
+#include <string.h>
+
 #include <rte_byteorder.h>
 #include <rte_cycles.h>
 
@@ -47,13 +49,42 @@ note_standing(struct stream_source *q)
 	colo_keeper_paused(q->source->keeper, true);
 }
 
+/*
+ * A page and its record are small, and a system call for each would cost more than copying them.
+ * @return as colo_caller_read() does.
+ */
+static ssize_t
+read_ahead(struct stream_source *q, struct colo_caller *c, struct iovec *iov, unsigned int n_iov)
+{
+	struct iovec ahead = {.iov_base = q->ahead, .iov_len = COLO_SOURCE_AHEAD};
+	size_t done = 0;
+	ssize_t n;
+
+	if (q->ahead_at == q->ahead_end) {
+		n = colo_caller_read(q, c, &ahead, 1);
+		if (n <= 0)
+			return n;
+		q->ahead_at = 0;
+		q->ahead_end = (size_t)n;
+	}
+	for (unsigned int i = 0; i < n_iov; i++) {
+		size_t left = q->ahead_end - q->ahead_at;
+		size_t part = left < iov[i].iov_len ? left : iov[i].iov_len;
+
+		memcpy(iov[i].iov_base, q->ahead + q->ahead_at, part);
+		q->ahead_at += part;
+		done += part;
+	}
+	return (ssize_t)done;
+}
+
 /* @return false: nothing more came, or the stream is closed. */
 static bool
 read_main(struct stream_source *q, struct colo_caller *c)
 {
 	struct iovec iov[COLO_STREAM_IOV];
 	unsigned int n_iov = colo_stream_want(&q->stream, iov);
-	ssize_t n = colo_caller_read(q, c, iov, n_iov);
+	ssize_t n = read_ahead(q, c, iov, n_iov);
 	struct colo_error err;
 
 	if (n > 0) {
@@ -108,7 +139,7 @@ run_main(struct stream_source *q, struct colo_caller *c)
 {
 	struct colo_error err;
 
-	for (unsigned int i = 0; i < COLO_SOURCE_BURST; i++) {
+	for (unsigned int i = 0; i < COLO_SOURCE_MAIN_BURST; i++) {
 		enum colo_stream_event event;
 
 		if (c->role != COLO_CALLER_MAIN || c->dry || c->full || !colo_stream_may_run(q, c))
