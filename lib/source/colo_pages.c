@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include <rte_common.h>
+
 #include "colo_pages.h"
 
 int
@@ -87,6 +89,7 @@ colo_pages_begin(struct colo_pages *p, struct colo_feed *feed)
 		colo_dirty_clear(&p->blocks->block[i].todo);
 	p->device_at = p->blocks->block[p->blocks->n - 1].n_pages;
 	p->feed = feed;
+	p->most = COLO_PAGES_AHEAD / feed->n_channels;
 	p->fed = 0;
 	p->open = true;
 }
@@ -96,11 +99,15 @@ static bool
 put(struct colo_pages *p, unsigned int channel)
 {
 	struct colo_pages_batch *b = &p->batch[channel];
-	unsigned int n;
+	unsigned int waiting, n;
 
 	if (b->n == 0)
 		return true;
-	n = colo_feed_put(p->feed, channel, b->page, b->n);
+	waiting = rte_ring_count(p->feed->ring[channel]);
+	if (waiting >= p->most)
+		return false;
+	n = RTE_MIN(b->n, p->most - waiting);
+	n = colo_feed_put(p->feed, channel, b->page, n);
 	b->n -= n;
 	if (b->n > 0 && n > 0)
 		memmove(b->page, b->page + n, b->n * sizeof(b->page[0]));

@@ -13,6 +13,11 @@
 #include "feed.h"
 
 #define COLO_PAGES_BATCH 128u /**< pages that are put into a ring at once */
+/**
+ * Pages that may wait in all rings together, 32 MiB: they are still to be sent when the guest stops
+ * for precopy's end, and QEMU does not know of them.
+ */
+#define COLO_PAGES_AHEAD 8192u
 /** Every connection may have a packet of 128 places that was granted before the ring was full. */
 #define COLO_PAGES_ROOM ((COLO_MAX_CHANNELS + 2) * COLO_PAGES_BATCH)
 
@@ -32,8 +37,9 @@ struct colo_pages_batch {
 struct colo_pages {
 	struct colo_blocks *blocks; /**< `todo`: pages that are fed in this epoch */
 	struct colo_feed *feed;
-	bool open;    /**< an epoch takes pages */
-	uint64_t fed; /**< pages of this epoch */
+	bool open;	   /**< an epoch takes pages */
+	unsigned int most; /**< pages that may wait in one ring */
+	uint64_t fed;	   /**< pages of this epoch */
 	/** page of the device state's block that is looked at next; its n_pages: all are fed */
 	uint32_t device_at;
 	/** pages that may hold something else than zeros; of each block */

@@ -465,29 +465,37 @@ test_full(void)
 	whole("multifd", 5, 2, 16);
 }
 
-/* Nobody takes pages for a while: the thread waits, and does not spin. */
+/* Nobody takes pages for a while: the thread waits, and does not feed more than it may. */
 static void
-test_stalled(void)
+stalled(unsigned int channels, unsigned int ring, unsigned int waiting)
 {
 	struct player p;
 
 	load(&p, "multifd", 5);
 	play(&p);
-	CU_ASSERT_EQUAL_FATAL(start(2, 64), 0);
+	CU_ASSERT_EQUAL_FATAL(start(channels, ring), 0);
 	copy_make();
 	copy_reset();
 	CU_ASSERT(wait_for(source.ops->called));
 	source.ops->request(&source, COLO_SOURCE_ROUND);
-	usleep(50000);
+	for (unsigned int i = 0; i < 1000 && rte_ring_count(feed.ring[0]) < waiting; i++)
+		usleep(1000);
+	usleep(20000);
 	CU_ASSERT_EQUAL(source.ops->poll(&source), COLO_SOURCE_BUSY);
-	CU_ASSERT_EQUAL(rte_ring_count(feed.ring[0]), 63);
-	CU_ASSERT_EQUAL(rte_ring_count(feed.ring[1]), 63);
+	CU_ASSERT_EQUAL(rte_ring_count(feed.ring[0]), waiting);
 	/* and RELEASE need not wait for it */
 	source.ops->request(&source, COLO_SOURCE_RELEASE);
 	CU_ASSERT_EQUAL(finish(false), COLO_SOURCE_DONE);
 	hang_up(&p);
 	stop();
 	unload(&p);
+}
+
+static void
+test_stalled(void)
+{
+	stalled(2, 64, 63);
+	stalled(16, 8192, 512);
 }
 
 /* The main channel ends anywhere: one sentence, and the next stream is protected. */
