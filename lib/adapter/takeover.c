@@ -125,7 +125,9 @@ send_part(struct standby *s, int fd, const void *bytes, size_t length, uint64_t 
 	enum colo_outcome got = colo_send_all(fd, bytes, length, s->wake_fd, deadline);
 
 	if (got == COLO_OUTCOME_GONE)
-		colo_error_set(err, "standby at %s closed the migration stream", s->path);
+		colo_error_set(err,
+			"standby at %s closed the migration stream; its standard error says why",
+			s->path);
 	else if (got == COLO_OUTCOME_TIMEOUT)
 		colo_error_set(err, "standby at %s did not read the stream within %u ms", s->path,
 			TAKEOVER_MS);
