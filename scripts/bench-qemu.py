@@ -109,9 +109,9 @@ class Bench:
         """@return where the primary is to migrate to."""
         uri = (f"tcp:127.0.0.1:{self.run.port()}" if self.transport == "tcp"
                else f"unix:{self.run.dir}/colo.sock")
-        channels = self.options.channels or self.multifd or 1
+        channels = self.options.channels
         meet = f"127.0.0.1:{self.run.port()}"
-        more = ["--channels", channels, *shlex.split(self.options.options)]
+        more = ["--channels", channels, "--mtu", self.options.mtu, *shlex.split(self.options.options)]
         self.processes.append(self.run.program("secondary", eal.memif(
             self.run, "server", channels, EAL_MIB), [
                 "--role", "secondary", "--listen", meet, "--block", f"pc.ram,size={MIB}M", *more]))
@@ -291,8 +291,10 @@ def arguments():
                         help="of " + ",".join(w for kind in WORDS.values() for w in kind)
                         + "; example: ours,load")
     parser.add_argument("--interval", type=int, default=600, help="x-checkpoint-delay, ms (600)")
-    parser.add_argument("--channels", type=int, default=0,
-                        help="of dpdk-colo (default: multifd's number, 1 without)")
+    cores = min(len(os.sched_getaffinity(0)), CHANNELS)
+    parser.add_argument("--channels", type=int, default=cores,
+                        help=f"of dpdk-colo (default: as many as cores, at most {CHANNELS}: {cores})")
+    parser.add_argument("--mtu", type=int, default=9000, help="of dpdk-colo (9000)")
     parser.add_argument("--options", default="", help="more options for both dpdk-colo, in one word")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="everything")
     parser.add_argument("--csv", type=pathlib.Path, metavar="FILE", help="a line for each checkpoint")
@@ -301,7 +303,7 @@ def arguments():
     parser.add_argument("--realtime", action="store_true",
                         help="all by SCHED_RR: on a machine that does other things meanwhile")
     options = parser.parse_args()
-    if options.turns < 1 or options.checkpoints < 1 or options.interval < 50 or options.channels < 0:
+    if options.turns < 1 or options.checkpoints < 1 or options.interval < 50 or options.channels < 1:
         parser.error("accepted: --turns 1.., --checkpoints 1.., --interval 50.., --channels 1..")
     options.loads, options.configurations = select(parser, options.only)
     return options
