@@ -150,5 +150,5 @@ def show(run, args, steps):
 
 
 if __name__ == "__main__":
-    # both EALs, the guest's memory and the standby's, cache, staging, device states and ROMs
-    demonstration.main(show, arguments(), 2 * EAL_MIB + 4 * GUEST_MIB + 128)
+    # both EALs, the guest's memory and the standby's, cache, staging; device states, ROMs and some to spare
+    demonstration.main(show, arguments(), 2 * EAL_MIB + 5 * GUEST_MIB)
