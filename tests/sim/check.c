@@ -84,12 +84,36 @@ sim_secondary_flushed(const struct colo_epoch_report *report)
 static void
 check_emptied(struct sim_secondary *it)
 {
-	it->emptied = false;
+	it->emptied = it->cache_stale = false;
 	it->guest_locked = it->cache_locked = false;
 	sim.model.held.epoch = 0;
 	sim.model.committed.epoch = 0;
 	SIM_CHECK(it->s.committed == 0 && colo_journal_committed(&it->journal) == 0,
 		"memory was emptied, and checkpoint %u is still spoken of", it->s.committed);
+}
+
+/* One that waits for this state to die in. */
+static void
+kill_in_state(enum sim_end_id end, int state)
+{
+	struct sim_kill *k = &sim.kill;
+
+	if (!k->waits || k->end != end || k->state != state)
+		return;
+	k->waits = false;
+	k->armed = true;
+}
+
+/* Nothing of a given-up or flushed epoch is left in the cache or in the bitmaps. */
+static void
+check_at_rest(const struct colo_secondary *s)
+{
+	if (!sim.secondary.cache_stale)
+		sim_model_compare_copies(colo_secondary_state_name(s->state));
+	for (unsigned int i = 0; i < s->blocks->n; i++)
+		for (unsigned int c = 0; c < sim.config.n_channels; c++)
+			SIM_CHECK(colo_dirty_count(&s->blocks->block[i].recorded[c]) == 0,
+				"no epoch is open, and pages of block %u are recorded", i);
 }
 
 static void
@@ -100,6 +124,7 @@ check_change(const struct colo_secondary *s, enum colo_secondary_state before)
 	sim_trace("secondary %s -> %s", colo_secondary_state_name(before),
 		colo_secondary_state_name(s->state));
 	sim_note(s->state);
+	kill_in_state(SIM_SECONDARY, s->state);
 	if (s->state == COLO_SECONDARY_FLUSHING)
 		check_commit(s);
 	if (before == COLO_SECONDARY_UNDOING) {
@@ -108,6 +133,8 @@ check_change(const struct colo_secondary *s, enum colo_secondary_state before)
 	}
 	if (held->epoch == 0 || s->state == COLO_SECONDARY_FLUSHING)
 		return;
+	if (s->state == COLO_SECONDARY_LISTEN || s->state == COLO_SECONDARY_IDLE)
+		check_at_rest(s);
 	if (s->state == COLO_SECONDARY_LISTEN || s->state == COLO_SECONDARY_IDLE ||
 		s->state == COLO_SECONDARY_FAILING_OVER || before == COLO_SECONDARY_UNDOING)
 		sim_model_compare(&held->image, false, colo_secondary_state_name(s->state));
@@ -174,6 +201,7 @@ sim_check_recovered(uint32_t committed)
 		m->held = m->committed;
 	}
 	m->committed.epoch = 0;
+	sim.secondary.cache_stale = true;
 	sim_model_compare(&m->held.image, false, "recovered");
 }
 
@@ -214,6 +242,33 @@ check_committed(struct sim_primary *it)
 	it->seen_committed = p->committed;
 }
 
+/* Nothing that happened before will end this session. */
+static bool
+begins_calmly(void)
+{
+	const struct colo_secondary *s = &sim.secondary.s;
+
+	return sim.calm && sim.end[SIM_SECONDARY].up && s->state == COLO_SECONDARY_LISTEN &&
+	       !s->quit_wanted && sim.source.status == COLO_SOURCE_DONE;
+}
+
+/* A session that began while everything worked ends when it is told to, and not before. */
+static void
+check_session(const struct colo_primary *p, enum colo_primary_state before)
+{
+	if (before == COLO_PRIMARY_STOPPED && p->state == COLO_PRIMARY_CONNECTING)
+		sim.calm_session = begins_calmly();
+	if (before == COLO_PRIMARY_GREETING && p->state == COLO_PRIMARY_OPENING) {
+		SIM_COUNT(sessions);
+		sim.poisoned = false;
+	}
+	if (p->state != COLO_PRIMARY_LEAVING || p->leave_status != COLO_EXIT_UNPROTECTED)
+		return;
+	SIM_COUNT(left);
+	SIM_CHECK(!sim.calm_session || sim.lossy_calm,
+		"protection was lost, and nothing has gone wrong since the session began");
+}
+
 void
 sim_check_primary(void)
 {
@@ -227,10 +282,8 @@ sim_check_primary(void)
 		sim_trace("primary %s -> %s", colo_primary_state_name(it->seen),
 			colo_primary_state_name(p->state));
 		sim_note(p->state);
-		if (p->state == COLO_PRIMARY_LEAVING && p->leave_status == COLO_EXIT_UNPROTECTED)
-			SIM_COUNT(left);
-		if (it->seen == COLO_PRIMARY_GREETING && p->state == COLO_PRIMARY_OPENING)
-			SIM_COUNT(sessions);
+		kill_in_state(SIM_PRIMARY, p->state);
+		check_session(p, it->seen);
 		allow_verify(p);
 	}
 	it->seen = p->state;

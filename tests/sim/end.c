@@ -90,6 +90,8 @@ notify_text(void *context, bool warning, const char *text)
 
 	(void)warning;
 	sim_hook();
+	SIM_CHECK(sim.poisoned || strstr(text, "differs from the primary's") == NULL,
+		"counts or digests differ, and no page was changed on the way: %s", text);
 	sim_trace("%s: %s", e == &sim.end[SIM_PRIMARY] ? "primary" : "secondary", text);
 }
 
@@ -101,6 +103,16 @@ notify_progress(void *context, uint64_t done, uint64_t total)
 	(void)total;
 }
 
+/* Nothing is lost, so nothing waits for a timer of the loss detection, or of the lane. */
+static void
+check_transfer(const struct colo_epoch_report *report)
+{
+	sim.longest_transfer_us = RTE_MAX(sim.longest_transfer_us, report->transfer_us);
+	SIM_CHECK(report->transfer_us < 40 * SIM_MS,
+		"the transfer of epoch %u, %llu pages, took %u us on a wire without fault",
+		report->epoch, (unsigned long long)report->pages, report->transfer_us);
+}
+
 static void
 notify_epoch(void *context, const struct colo_epoch_report *report)
 {
@@ -110,6 +122,8 @@ notify_epoch(void *context, const struct colo_epoch_report *report)
 	else
 		SIM_CHECK(report->mismatches == 0, "VERIFY of epoch %u found %u blocks that differ",
 			report->epoch, report->mismatches);
+	if (!report->is_secondary && sim.calm_session && sim.calm && !sim.lossy_calm)
+		check_transfer(report);
 }
 
 static void

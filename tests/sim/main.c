@@ -172,6 +172,8 @@ summary(const struct tally *t, double took)
 		printf("%12" PRIu64 "  %s\n", sim.count[i], what[i]);
 	printf("%12.0f  ms, the longest until checkpoints came again\n",
 		sim.longest_calm_us / 1000.0);
+	printf("%12.0f  ms, the longest transfer in a session that nothing happened to\n",
+		sim.longest_transfer_us / 1000.0);
 	printf("%" PRIu64 " seeds, %" PRIu64 " epochs committed, %" PRIu64 " failures, %.1f s\n",
 		t->seeds, sim.count[SIM_commits], t->failures, took);
 }

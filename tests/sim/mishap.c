@@ -169,9 +169,15 @@ kill_end(bool inside)
 
 	k->end = end;
 	k->silent = sim_chance(300000);
+	k->waits = false;
 	if (inside) {
-		k->armed = true;
-		k->countdown = (uint32_t)sim_between(1, sim_chance(500000) ? 200 : 5000);
+		k->countdown = (uint32_t)sim_between(1, sim_chance(500000) ? 60 : 5000);
+		k->state = (int)sim_below(end == SIM_PRIMARY ? (unsigned int)COLO_PRIMARY_N_STATES
+							     : COLO_SECONDARY_N_STATES);
+		k->waits = sim_chance(600000);
+		if (end == SIM_SECONDARY && sim_chance(300000))
+			k->state = COLO_SECONDARY_FLUSHING;
+		k->armed = !k->waits;
 		return;
 	}
 	if (!sim.end[end].up)
@@ -312,12 +318,12 @@ sim_mishap(void)
 void
 sim_mishaps_over(void)
 {
-	sim.kill.armed = false;
+	sim.kill.armed = sim.kill.waits = false;
 	sim.source.fail_next = false;
 	for (unsigned int i = 0; i < TIMERS; i++)
 		over(&timer[i]);
 	sim_timers_reset();
-	sim_wire_calm(true);
+	sim_wire_calm(0);
 	for (unsigned int i = 0; i < SIM_CORES; i++)
 		sim.core[i].stalled_us = RTE_MIN(sim.core[i].stalled_us, sim.now);
 	for (unsigned int end = 0; end < SIM_N_ENDS; end++)

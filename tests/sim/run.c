@@ -7,8 +7,9 @@
 
 #include "sim.h"
 
-#define CALM_COMMITS 3u /* checkpoints that must come once the network works again */
-#define REPAIR_US    (20 * SIM_MS)
+#define CALM_COMMITS	3u /* checkpoints that must come once the network works again */
+#define DRIZZLE_COMMITS 10u
+#define REPAIR_US	(20 * SIM_MS)
 
 /* ---- cores ---- */
 
@@ -87,6 +88,14 @@ check_after(enum sim_end_id end)
 }
 
 static void
+count_kill(void)
+{
+	SIM_COUNT(kills_inside);
+	if (sim.running == SIM_SECONDARY && sim.secondary.seen == COLO_SECONDARY_FLUSHING)
+		SIM_COUNT(kills_flush);
+}
+
+static void
 turn(struct sim_core *core)
 {
 	enum sim_end_id end = core->end;
@@ -95,7 +104,7 @@ turn(struct sim_core *core)
 	SIM_COUNT(turns);
 	sim.running = end;
 	if (sim.kill.armed && sim.kill.end == end && sigsetjmp(sim.kill.at, 0) != 0) {
-		SIM_COUNT(kills_inside);
+		count_kill();
 		sim_killed(end, sim.kill.silent);
 		return;
 	}
@@ -206,7 +215,7 @@ chaos(void)
 {
 	uint64_t end_us = sim.now + sim.config.chaos_us;
 
-	sim.calm = false;
+	sim.calm = sim.lossy_calm = sim.calm_session = false;
 	sim_wire_weather(sim.config.severity);
 	while (sim.now < end_us) {
 		uint64_t pause = sim_between(1, sim.config.mishap_every_us * 2ull);
@@ -230,24 +239,57 @@ calm_limit_us(void)
 	return 16000 * SIM_MS;
 }
 
-static void
-calm(void)
+static uint64_t
+wait_for_commits(unsigned int n)
 {
-	uint64_t begin_us = sim.now, goal = sim.count[SIM_commits] + CALM_COMMITS;
+	uint64_t begin_us = sim.now, goal = sim.count[SIM_commits] + n;
 
-	sim_trace("calm");
-	sim.calm = true;
-	sim_mishaps_over();
 	while (sim.count[SIM_commits] < goal) {
 		run_until(sim.now + REPAIR_US);
 		sim_operator_repair();
 		sim_tcp_rogue_step();
 		SIM_CHECK(sim.now - begin_us < calm_limit_us(),
-			"the network works again for %.0f ms, and %llu checkpoints were committed",
-			(sim.now - begin_us) / 1000.0,
-			(unsigned long long)(sim.count[SIM_commits] + CALM_COMMITS - goal));
+			"the network works again for %.0f ms, and of %u checkpoints %llu are "
+			"missing",
+			(sim.now - begin_us) / 1000.0, n,
+			(unsigned long long)(goal - sim.count[SIM_commits]));
 	}
-	sim.longest_calm_us = RTE_MAX(sim.longest_calm_us, sim.now - begin_us);
+	return sim.now - begin_us;
+}
+
+static void
+calm(void)
+{
+	uint64_t took_us;
+
+	sim_trace("calm");
+	sim.calm = true;
+	sim_mishaps_over();
+	took_us = wait_for_commits(CALM_COMMITS);
+	sim.longest_calm_us = RTE_MAX(sim.longest_calm_us, took_us);
+}
+
+/*
+ * A wire that loses some frames and does nothing else is no reason to lose protection. (Once it may
+ * be: five losses in a row happen.)
+ */
+static void
+drizzle(void)
+{
+	uint64_t left = sim.count[SIM_left];
+
+	if (sim.config.hold_ms[SIM_PRIMARY] < 100 ||
+		sim.config.peer_timeout_ms[SIM_PRIMARY] < 100 ||
+		sim.config.peer_timeout_ms[SIM_SECONDARY] < 100 || !sim_chance(500000))
+		return;
+	sim_trace("drizzle");
+	sim.lossy_calm = true;
+	sim_wire_calm((uint32_t)sim_between(10000, 50000));
+	wait_for_commits(DRIZZLE_COMMITS);
+	SIM_CHECK(sim.count[SIM_left] <= left + 1,
+		"of %u checkpoints over a wire that loses %u ppm protection was lost %u times",
+		DRIZZLE_COMMITS, sim.line[0].loss, (unsigned int)(sim.count[SIM_left] - left));
+	sim.lossy_calm = false;
 }
 
 /* Both ends are told to end, and do; nothing is left of them. */
@@ -256,6 +298,7 @@ finish(void)
 {
 	uint64_t limit_us = sim.now + 12000 * SIM_MS;
 
+	sim.calm_session = false;
 	colo_primary_quit(&sim.primary.p);
 	colo_secondary_quit(&sim.secondary.s);
 	while (!sim.end[SIM_PRIMARY].ended || !sim.end[SIM_SECONDARY].ended) {
@@ -286,7 +329,7 @@ reset(uint64_t seed)
 	sim_tcp_reset();
 	sim_wire_reset();
 	sim_timers_reset();
-	sim_wire_calm(true);
+	sim_wire_calm(0);
 	sim_guest_new();
 	for (enum sim_end_id end = 0; end < SIM_N_ENDS; end++)
 		sim_end_start(end);
@@ -306,6 +349,7 @@ sim_seed(uint64_t seed)
 		for (unsigned int i = 0; i < sim.config.rounds; i++) {
 			chaos();
 			calm();
+			drizzle();
 		}
 		finish();
 	} else {

@@ -205,7 +205,8 @@ struct sim_secondary {
 	struct colo_journal journal;
 	struct colo_adapter adapter;
 	enum colo_secondary_state seen;
-	bool emptied;			 /* its memory was discarded in this turn */
+	bool emptied;	  /* its memory was discarded in this turn */
+	bool cache_stale; /* recovered: what an epoch that was cut short left is still there */
 	bool guest_locked, cache_locked; /* what they hold cannot be written */
 	uint64_t takeover_us;
 	bool takeover_fails, takeover_may_run;
@@ -228,6 +229,8 @@ struct sim_kill {
 	enum sim_end_id end;
 	uint32_t countdown; /* hooks that are still passed */
 	sigjmp_buf at;
+	bool waits; /* armed once the end is in `state` */
+	int state;
 };
 
 /* Places where an end may die: called wherever its code calls something that is made up. */
@@ -257,7 +260,7 @@ bool sim_tcp_is_socket(int fd);
 /* ---- the datapath's wire ---- */
 
 struct sim_line {
-	uint32_t loss, burst_in, burst_out, duplicate, flip, late, replay; /* ppm */
+	uint32_t loss, burst_in, burst_out, duplicate, flip, late, poison; /* ppm */
 	uint32_t delay_us, jitter_us, late_us;
 	bool in_burst;
 	bool cut;
@@ -271,7 +274,7 @@ uint64_t sim_wire_next_us(void);
 void sim_wire_step(void);
 void sim_wire_replay(unsigned int n); /* old frames once more */
 void sim_wire_forge(enum sim_end_id to, unsigned int n);
-void sim_wire_calm(bool on);
+void sim_wire_calm(uint32_t loss);
 void sim_wire_weather(unsigned int severity); /* new loss, delay, ... of both lines */
 
 /* ---- mishaps and the operator ---- */
@@ -285,37 +288,39 @@ void sim_timers(void); /* what was begun for a time and is over */
 uint64_t sim_timers_next_us(void);
 
 /* X(name, what) */
-#define SIM_COUNTS(X)                                         \
-	X(commits, "epochs committed")                        \
-	X(rounds, "precopy rounds")                           \
-	X(sessions, "sessions")                               \
-	X(undone, "epochs given up by the secondary")         \
-	X(left, "sessions left by the primary, not in order") \
-	X(takeovers, "takeovers")                             \
-	X(recovered, "secondaries recovered")                 \
-	X(recovered_flush, "... in the middle of a flush")    \
-	X(starts, "processes started")                        \
-	X(kills_primary, "primaries killed")                  \
-	X(kills_secondary, "secondaries killed")              \
-	X(kills_inside, "... in the middle of a turn")        \
-	X(frames, "frames")                                   \
-	X(lost, "frames lost")                                \
-	X(duplicated, "frames duplicated")                    \
-	X(flipped, "frames with flipped bits")                \
-	X(late, "frames held back")                           \
-	X(overflowed, "frames that found a full ring")        \
-	X(replayed, "old frames sent again")                  \
-	X(forged, "frames forged")                            \
-	X(cuts, "wires cut")                                  \
-	X(tcp_cuts, "sessions' wires cut")                    \
-	X(tcp_resets, "connections reset")                    \
-	X(rogues, "callers that are no primary")              \
-	X(stalls, "cores stalled")                            \
-	X(freezes, "processes stopped for a time")            \
-	X(driver_stalls, "drivers that take nothing")         \
-	X(droughts, "mbuf pools emptied")                     \
-	X(operator, "requests of the operator")               \
-	X(source_failures, "sources failed")                  \
+#define SIM_COUNTS(X)                                                 \
+	X(commits, "epochs committed")                                \
+	X(rounds, "precopy rounds")                                   \
+	X(sessions, "sessions")                                       \
+	X(undone, "epochs given up by the secondary")                 \
+	X(left, "sessions left by the primary, not in order")         \
+	X(takeovers, "takeovers")                                     \
+	X(recovered, "secondaries recovered")                         \
+	X(recovered_flush, "... in the middle of a flush")            \
+	X(starts, "processes started")                                \
+	X(kills_primary, "primaries killed")                          \
+	X(kills_secondary, "secondaries killed")                      \
+	X(kills_inside, "... in the middle of a turn")                \
+	X(kills_flush, "... in the middle of a flush")                \
+	X(frames, "frames")                                           \
+	X(lost, "frames lost")                                        \
+	X(duplicated, "frames duplicated")                            \
+	X(flipped, "frames with flipped bits")                        \
+	X(poisoned, "frames with other contents and a CRC that fits") \
+	X(late, "frames held back")                                   \
+	X(overflowed, "frames that found a full ring")                \
+	X(replayed, "old frames sent again")                          \
+	X(forged, "frames forged")                                    \
+	X(cuts, "wires cut")                                          \
+	X(tcp_cuts, "sessions' wires cut")                            \
+	X(tcp_resets, "connections reset")                            \
+	X(rogues, "callers that are no primary")                      \
+	X(stalls, "cores stalled")                                    \
+	X(freezes, "processes stopped for a time")                    \
+	X(driver_stalls, "drivers that take nothing")                 \
+	X(droughts, "mbuf pools emptied")                             \
+	X(operator, "requests of the operator")                       \
+	X(source_failures, "sources failed")                          \
 	X(turns, "turns of cores")
 
 enum sim_count {
@@ -341,9 +346,9 @@ struct sim {
 	struct sim_secondary secondary;
 	struct sim_core core[SIM_CORES];
 	struct sim_line line[SIM_N_ENDS]; /* [from] */
-	bool calm;
-	uint64_t commits_at_calm;
-	uint64_t calm_us;
+	bool calm, lossy_calm;
+	bool poisoned;	   /* an epoch of this session may have what only its digest tells */
+	bool calm_session; /* it began while everything worked */
 	uint64_t count[SIM_N_COUNTS];
 	uint64_t digest; /* of everything that happened: the same for the same seed */
 	/* of the program */
@@ -351,7 +356,7 @@ struct sim {
 	bool in_seed;
 	sigjmp_buf failed;
 	char failure[1024];
-	uint64_t longest_calm_us;
+	uint64_t longest_calm_us, longest_transfer_us;
 };
 
 extern struct sim sim;

@@ -9,6 +9,7 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include "page.h"
 #include "sim.h"
 #include "ports.h"
 #include "wire.h"
@@ -128,14 +129,6 @@ sim_wire_reset(void)
 /* ---- weather ---- */
 
 static void
-calm_line(struct sim_line *l)
-{
-	uint64_t held = l->held_until_us;
-
-	*l = (struct sim_line){.delay_us = 20, .jitter_us = 10, .held_until_us = held};
-}
-
-static void
 bad_line(struct sim_line *l, unsigned int severity)
 {
 	l->delay_us = (uint32_t)sim_between(5, 200 + severity * 1500);
@@ -147,7 +140,7 @@ bad_line(struct sim_line *l, unsigned int severity)
 	l->flip = sim_chance(400000) ? (uint32_t)sim_below(1 + severity * 30000) : 0;
 	l->late = sim_chance(400000) ? (uint32_t)sim_below(1 + severity * 70000) : 0;
 	l->late_us = (uint32_t)sim_between(100, 20000);
-	l->replay = sim_chance(300000) ? 20000 : 0;
+	l->poison = sim_chance(60000) ? 2000 : 0;
 }
 
 void
@@ -158,16 +151,10 @@ sim_wire_weather(unsigned int severity)
 }
 
 void
-sim_wire_calm(bool on)
+sim_wire_calm(uint32_t loss)
 {
-	for (unsigned int i = 0; i < SIM_N_ENDS; i++) {
-		if (!on)
-			continue;
-		calm_line(&sim.line[i]);
-		sim.line[i].cut = false;
-		sim.line[i].held_until_us = 0;
-		sim.line[i].driver_busy_us = 0;
-	}
+	for (unsigned int i = 0; i < SIM_N_ENDS; i++)
+		sim.line[i] = (struct sim_line){.delay_us = 20, .jitter_us = 10, .loss = loss};
 }
 
 /* ---- on the way ---- */
@@ -205,6 +192,34 @@ flip_bits(struct frame *f)
 		f->bytes[sim_below(f->length)] ^= (uint8_t)(1u << sim_below(8));
 }
 
+/*
+ * What no CRC tells: the frame's maker, or somebody between, had other bytes. Only the digest of
+ * the epoch is left to say so.
+ */
+static void
+poison(struct frame *f)
+{
+	uint32_t outer = COLO_ETHER_LEN +
+			 (sim.config.ip_version == 6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN);
+	struct colo_header *h = (struct colo_header *)(f->bytes + outer);
+	struct colo_record *r = (struct colo_record *)(h + 1);
+	uint32_t covered = sizeof(*h) + h->n_records * sizeof(*r);
+	uint8_t *payload = f->bytes + outer + covered;
+	uint16_t length;
+
+	if (f->length < outer + sizeof(*h) + sizeof(*r) || h->type != COLO_FRAME_PAGE ||
+		r->kind != COLO_RECORD_RAW)
+		return;
+	length = rte_be_to_cpu_16(r->length);
+	payload[sim_below(length)] ^= 1;
+	r->crc = rte_cpu_to_be_32(colo_crc32(payload, length));
+	h->crc = 0;
+	h->crc = rte_cpu_to_be_32(colo_crc32(h, covered));
+	SIM_COUNT(poisoned);
+	sim.poisoned = true;
+	sim_trace("a page of epoch %u is changed on the way", rte_be_to_cpu_32(h->epoch));
+}
+
 static void
 post(struct frame *f, struct sim_line *l)
 {
@@ -237,6 +252,8 @@ send_frame(struct frame *f, struct sim_line *l)
 		free_frame(f);
 		return;
 	}
+	if (sim_chance(l->poison))
+		poison(f);
 	if (sim_chance(l->duplicate)) {
 		SIM_COUNT(duplicated);
 		post(copy_frame(f), l);
