@@ -92,18 +92,6 @@ check_emptied(struct sim_secondary *it)
 		"memory was emptied, and checkpoint %u is still spoken of", it->s.committed);
 }
 
-/* One that waits for this state to die in. */
-static void
-kill_in_state(enum sim_end_id end, int state)
-{
-	struct sim_kill *k = &sim.kill;
-
-	if (!k->waits || k->end != end || k->state != state)
-		return;
-	k->waits = false;
-	k->armed = true;
-}
-
 /* Nothing of a given-up or flushed epoch is left in the cache or in the bitmaps. */
 static void
 check_at_rest(const struct colo_secondary *s)
@@ -124,7 +112,7 @@ check_change(const struct colo_secondary *s, enum colo_secondary_state before)
 	sim_trace("secondary %s -> %s", colo_secondary_state_name(before),
 		colo_secondary_state_name(s->state));
 	sim_note(s->state);
-	kill_in_state(SIM_SECONDARY, s->state);
+	sim_ambush(SIM_SECONDARY, s->state);
 	if (s->state == COLO_SECONDARY_FLUSHING)
 		check_commit(s);
 	if (before == COLO_SECONDARY_UNDOING) {
@@ -282,7 +270,7 @@ sim_check_primary(void)
 		sim_trace("primary %s -> %s", colo_primary_state_name(it->seen),
 			colo_primary_state_name(p->state));
 		sim_note(p->state);
-		kill_in_state(SIM_PRIMARY, p->state);
+		sim_ambush(SIM_PRIMARY, p->state);
 		check_session(p, it->seen);
 		allow_verify(p);
 	}
@@ -293,6 +281,40 @@ sim_check_primary(void)
 }
 
 /* ---- both ---- */
+
+/* Who hears nothing for longer than the session's limit has to notice, unless it stood still. */
+static void
+check_heard(enum sim_end_id end, bool on, uint32_t limit_ms)
+{
+	const struct sim_core *control = &sim.core[end * (1 + SIM_MAX_CHANNELS)];
+	struct sim_end *e = &sim.end[end];
+
+	if (!on || control->stalled_us > e->heard_us)
+		e->heard_us = RTE_MAX(e->heard_us, RTE_MIN(sim.now, control->stalled_us));
+	if (!on)
+		e->heard_us = sim.now;
+	SIM_CHECK(sim.now - e->heard_us <= limit_ms * SIM_MS * 107 / 100 + 5 * SIM_MS,
+		"end %u has heard nothing for %.3f ms, its limit is %u ms", end,
+		(sim.now - e->heard_us) / 1000.0, limit_ms);
+}
+
+void
+sim_check_silence(enum sim_end_id end)
+{
+	const struct colo_primary *p = &sim.primary.p;
+	const struct colo_secondary *s = &sim.secondary.s;
+	const uint32_t *limit = sim.config.peer_timeout_ms;
+
+	if (end == SIM_PRIMARY)
+		check_heard(end,
+			p->state >= COLO_PRIMARY_OPENING && p->state < COLO_PRIMARY_LEAVING,
+			limit[SIM_PRIMARY]);
+	else
+		check_heard(end,
+			s->state >= COLO_SECONDARY_PRECOPY && s->state <= COLO_SECONDARY_RESUMING &&
+				!s->session_over,
+			RTE_MIN(limit[SIM_PRIMARY], limit[SIM_SECONDARY]));
+}
 
 void
 sim_check_always(void)

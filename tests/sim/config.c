@@ -26,6 +26,8 @@ choose_datapath(struct sim_config *c)
 	c->ip_version = sim_chance(300000) ? 6 : 4;
 	c->window = COLO_WINDOW_MIN << sim_below(4);
 	c->rxd = sim_chance(700000) ? 256 : 64;
+	c->handover_ring = sim_chance(300000) ? 16 : COLO_HANDOVER_RING;
+	c->lane_ring = sim_chance(200000) ? 4 : COLO_LANE_RING;
 	c->zero_copy = sim_chance(500000);
 	c->zstd = sim_chance(300000);
 	c->zstd_level = (int)sim_between(0, 4) - 2;

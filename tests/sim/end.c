@@ -25,10 +25,10 @@ make_ring(const char *what, enum sim_end_id end, unsigned int channel, unsigned 
 static void
 make_rings(enum sim_end_id end, struct colo_lane_rings *lane, struct rte_ring **handover)
 {
-	lane->tx = make_ring("ltx", end, 0, COLO_LANE_RING);
-	lane->rx = make_ring("lrx", end, 0, COLO_LANE_RING);
+	lane->tx = make_ring("ltx", end, 0, sim.config.lane_ring);
+	lane->rx = make_ring("lrx", end, 0, sim.config.lane_ring);
 	for (unsigned int c = 0; c < sim.config.n_channels; c++)
-		handover[c] = make_ring("ho", end, c, COLO_HANDOVER_RING);
+		handover[c] = make_ring("ho", end, c, sim.config.handover_ring);
 }
 
 static void
@@ -92,6 +92,8 @@ notify_text(void *context, bool warning, const char *text)
 	sim_hook();
 	SIM_CHECK(sim.poisoned || strstr(text, "differs from the primary's") == NULL,
 		"counts or digests differ, and no page was changed on the way: %s", text);
+	SIM_CHECK(strstr(text, "would not compare") == NULL,
+		"a comparison was refused that was asked for at the right time");
 	sim_trace("%s: %s", e == &sim.end[SIM_PRIMARY] ? "primary" : "secondary", text);
 }
 

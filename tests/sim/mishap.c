@@ -85,6 +85,13 @@ how_long_us(void)
 	return sim_between(50, max);
 }
 
+/* @return 0 if it is not the time, and no random number is drawn. */
+static uint64_t
+how_long_us_if(enum sim_ambush_kind kind, bool now)
+{
+	return kind == SIM_AMBUSH_NONE || !now ? 0 : how_long_us();
+}
+
 static enum sim_end_id
 either(void)
 {
@@ -161,6 +168,16 @@ freeze(void)
 			sim_stall(&sim.core[i], us);
 }
 
+/* It dies within so many calls of what is made up. */
+static void
+arm(enum sim_end_id end, uint32_t within)
+{
+	sim.kill.end = end;
+	sim.kill.silent = sim_chance(300000);
+	sim.kill.countdown = (uint32_t)sim_between(1, within);
+	sim.kill.armed = true;
+}
+
 static void
 kill_end(bool inside)
 {
@@ -169,15 +186,8 @@ kill_end(bool inside)
 
 	k->end = end;
 	k->silent = sim_chance(300000);
-	k->waits = false;
 	if (inside) {
-		k->countdown = (uint32_t)sim_between(1, sim_chance(500000) ? 60 : 5000);
-		k->state = (int)sim_below(end == SIM_PRIMARY ? (unsigned int)COLO_PRIMARY_N_STATES
-							     : COLO_SECONDARY_N_STATES);
-		k->waits = sim_chance(600000);
-		if (end == SIM_SECONDARY && sim_chance(300000))
-			k->state = COLO_SECONDARY_FLUSHING;
-		k->armed = !k->waits;
+		arm(end, 5000);
 		return;
 	}
 	if (!sim.end[end].up)
@@ -193,6 +203,54 @@ sim_killed(enum sim_end_id end, bool silent)
 	sim.count[end == SIM_PRIMARY ? SIM_kills_primary : SIM_kills_secondary]++;
 	sim_end_kill(end, silent);
 	sim.end[end].restart_us = sim.now + how_long_us();
+}
+
+static void
+stall_poll_cores(enum sim_end_id end, uint64_t us)
+{
+	for (unsigned int i = 0; i < SIM_CORES; i++)
+		if (sim.core[i].on && sim.core[i].end == end && sim.core[i].kind == SIM_POLL)
+			sim_stall(&sim.core[i], us);
+}
+
+static void
+lie_in_wait(void)
+{
+	static const int often[] = {COLO_SECONDARY_FLUSHING, COLO_SECONDARY_SYNCING,
+		COLO_SECONDARY_RECEIVING, COLO_SECONDARY_UNDOING};
+	struct sim_ambush *a = &sim.ambush;
+
+	a->kind = 1 + (enum sim_ambush_kind)sim_below(SIM_AMBUSH_KINDS - 1);
+	a->end = either();
+	a->state = (int)sim_below(a->end == SIM_PRIMARY ? (unsigned int)COLO_PRIMARY_N_STATES
+							: COLO_SECONDARY_N_STATES);
+	if (a->end == SIM_SECONDARY && sim_chance(600000))
+		a->state = often[sim_below(RTE_DIM(often))];
+}
+
+/* An end has come into a state. */
+void
+sim_ambush(enum sim_end_id end, int state)
+{
+	struct sim_ambush *a = &sim.ambush;
+	enum sim_ambush_kind kind = a->kind;
+	uint64_t us = how_long_us_if(kind, end == a->end && state == a->state);
+
+	if (us == 0)
+		return;
+	a->kind = SIM_AMBUSH_NONE;
+	SIM_COUNT(ambushes);
+	sim_trace("ambush %u", kind);
+	if (kind == SIM_AMBUSH_KILL)
+		arm(end, 60);
+	if (kind == SIM_AMBUSH_STALL || kind == SIM_AMBUSH_BREAK)
+		stall_poll_cores(end, us);
+	if (kind == SIM_AMBUSH_BREAK)
+		sim_tcp_break();
+	for (unsigned int i = 0; kind == SIM_AMBUSH_CUT && i < SIM_N_ENDS; i++) {
+		cut_wire((enum sim_end_id)i, us);
+		cut_tcp((enum sim_end_id)i, us);
+	}
 }
 
 static void
@@ -277,6 +335,14 @@ break_source(void)
 		sim_source_break(sim_chance(150000));
 }
 
+static void
+forge_well(void)
+{
+	sim_forge_page((unsigned int)sim_between(1, 20));
+	sim_forge_feedback((unsigned int)sim_between(1, 5));
+	sim_forge_control((unsigned int)sim_between(1, 5));
+}
+
 void
 sim_mishap(void)
 {
@@ -285,8 +351,10 @@ sim_mishap(void)
 	sim_tcp_rogue_step();
 	if (dice < 18)
 		cut_something();
-	else if (dice < 28)
+	else if (dice < 25)
 		sim_wire_weather(sim.config.severity);
+	else if (dice < 31)
+		lie_in_wait();
 	else if (dice < 42)
 		stall_core();
 	else if (dice < 47)
@@ -307,9 +375,11 @@ sim_mishap(void)
 		drought();
 	else if (dice < 80)
 		sim_wire_replay((unsigned int)sim_between(1, 40));
-	else if (dice < 85)
+	else if (dice < 83)
 		sim_wire_forge(either(), (unsigned int)sim_between(1, 40));
-	else if (dice < 88)
+	else if (dice < 86)
+		forge_well();
+	else if (dice < 89)
 		break_source();
 	else
 		ask_something();
@@ -318,7 +388,8 @@ sim_mishap(void)
 void
 sim_mishaps_over(void)
 {
-	sim.kill.armed = sim.kill.waits = false;
+	sim.kill.armed = false;
+	sim.ambush.kind = SIM_AMBUSH_NONE;
 	sim.source.fail_next = false;
 	for (unsigned int i = 0; i < TIMERS; i++)
 		over(&timer[i]);

@@ -113,6 +113,8 @@ turn(struct sim_core *core)
 	sim.kill.inside = false;
 	sim_wire_collect(end);
 	check_after(end);
+	if (core->kind == SIM_CONTROL)
+		sim_check_silence(end);
 	plan(core, worked);
 }
 
@@ -323,6 +325,7 @@ reset(uint64_t seed)
 	memset(sim.core, 0, sizeof(sim.core));
 	memset(sim.line, 0, sizeof(sim.line));
 	memset(&sim.kill, 0, sizeof(sim.kill));
+	memset(&sim.ambush, 0, sizeof(sim.ambush));
 	sim_config_choose(seed);
 	rte_srand(seed);
 	sim_memory_reset();

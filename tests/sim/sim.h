@@ -51,6 +51,7 @@ struct sim_config {
 	uint32_t block_pages[SIM_MAX_BLOCKS];
 	uint32_t mtu;
 	uint8_t ip_version;
+	unsigned int handover_ring, lane_ring;
 	bool zero_copy, zstd, verify, journal, has_adapter, failover_on_loss, mis_steer;
 	int zstd_level;
 	enum sim_source_kind source;
@@ -189,6 +190,7 @@ struct sim_end {
 	struct colo_notify notify;
 	struct colo_counters counters; /* jobs' */
 	uint64_t frames_in;	       /* delivered to the rings of this life */
+	uint64_t heard_us;	       /* when TCP last brought something of the peer */
 };
 
 struct sim_primary {
@@ -229,9 +231,25 @@ struct sim_kill {
 	enum sim_end_id end;
 	uint32_t countdown; /* hooks that are still passed */
 	sigjmp_buf at;
-	bool waits; /* armed once the end is in `state` */
+};
+
+/* Something that goes wrong just when an end comes into a state. */
+enum sim_ambush_kind {
+	SIM_AMBUSH_NONE,
+	SIM_AMBUSH_KILL,
+	SIM_AMBUSH_STALL, /* its poll cores */
+	SIM_AMBUSH_BREAK, /* its poll cores stall and TCP is reset */
+	SIM_AMBUSH_CUT,	  /* the whole network */
+	SIM_AMBUSH_KINDS
+};
+
+struct sim_ambush {
+	enum sim_ambush_kind kind;
+	enum sim_end_id end;
 	int state;
 };
+
+void sim_ambush(enum sim_end_id end, int state);
 
 /* Places where an end may die: called wherever its code calls something that is made up. */
 void sim_hook(void);
@@ -274,6 +292,11 @@ uint64_t sim_wire_next_us(void);
 void sim_wire_step(void);
 void sim_wire_replay(unsigned int n); /* old frames once more */
 void sim_wire_forge(enum sim_end_id to, unsigned int n);
+/* Right in everything, CRC included, but in one thing. */
+void sim_forge_page(unsigned int n);
+void sim_forge_feedback(unsigned int n);
+void sim_forge_control(unsigned int n);
+void sim_wire_send(enum sim_end_id from, unsigned int queue, const uint8_t *bytes, uint32_t length);
 void sim_wire_calm(uint32_t loss);
 void sim_wire_weather(unsigned int severity); /* new loss, delay, ... of both lines */
 
@@ -311,10 +334,12 @@ uint64_t sim_timers_next_us(void);
 	X(overflowed, "frames that found a full ring")                \
 	X(replayed, "old frames sent again")                          \
 	X(forged, "frames forged")                                    \
+	X(forged_well, "frames forged with a CRC that fits")          \
 	X(cuts, "wires cut")                                          \
 	X(tcp_cuts, "sessions' wires cut")                            \
 	X(tcp_resets, "connections reset")                            \
 	X(rogues, "callers that are no primary")                      \
+	X(ambushes, "mishaps in a chosen state")                      \
 	X(stalls, "cores stalled")                                    \
 	X(freezes, "processes stopped for a time")                    \
 	X(driver_stalls, "drivers that take nothing")                 \
@@ -338,6 +363,7 @@ struct sim {
 	uint64_t now;
 	enum sim_end_id running; /* whose code runs; its clock is read */
 	struct sim_kill kill;
+	struct sim_ambush ambush;
 	struct sim_model model;
 	struct sim_guest guest;
 	struct sim_source source;
@@ -392,6 +418,7 @@ void sim_stall(struct sim_core *core, uint64_t us);
 void sim_check_primary(void);
 void sim_check_secondary(void);
 void sim_check_always(void);
+void sim_check_silence(enum sim_end_id end); /* after a turn of its control core */
 void sim_check_pools(enum sim_end_id end);
 void sim_check_counters(enum sim_end_id end);
 void sim_secondary_flushed(const struct colo_epoch_report *report);

@@ -503,10 +503,8 @@ __wrap_recv(int fd, void *bytes, size_t n, int flags)
 	}
 	c = s->head;
 	if (s->error == 0 && c != NULL && c->at_us <= sim.now) {
-		if (c->kind == DATA && (flags & MSG_PEEK) != 0) {
-			memcpy(bytes, c->bytes + c->taken, 1);
-			return 1;
-		}
+		if (s->peer != NULL && s->peer->end != ROGUE)
+			sim.end[sim.running].heard_us = sim.now;
 		if (c->kind == DATA)
 			return take_data(s, c, bytes, n);
 		if (c->kind == FIN)

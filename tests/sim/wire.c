@@ -380,6 +380,18 @@ sim_wire_replay(unsigned int n)
 	}
 }
 
+void
+sim_wire_send(enum sim_end_id from, unsigned int queue, const uint8_t *bytes, uint32_t length)
+{
+	struct frame *f = new_frame();
+
+	f->to = 1 - from;
+	f->queue = queue;
+	f->length = length;
+	memcpy(f->bytes, bytes, length);
+	post(f, &sim.line[from]);
+}
+
 /* Whatever somebody on the segment may send: a real frame changed, or noise. */
 void
 sim_wire_forge(enum sim_end_id to, unsigned int n)
