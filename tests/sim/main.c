@@ -16,7 +16,8 @@
 #include "ports.h"
 #include "../unit/ut_eal.h"
 
-#define BATCH 100u
+#define BATCH	     100u
+#define FAILURES_MAX 20u /* enough to look at: stalls take their time */
 
 struct options {
 	uint64_t first, seeds;
@@ -190,6 +191,8 @@ run_all(const struct options *o)
 	}
 	for (uint64_t i = 0; i < o->seeds; i++) {
 		if (o->minutes > 0 && seconds() - begin > o->minutes * 60)
+			break;
+		if (t.failures >= FAILURES_MAX)
 			break;
 		run_seed(&t, o->first + i);
 	}

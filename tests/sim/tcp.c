@@ -10,18 +10,20 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "sim.h"
 
 #define FD_BASE	   (1 << 24)
-#define SOCKETS	   64u
+#define SOCKETS	   160u
 #define BUFFER_MAX 32768u /* bytes on their way in one direction */
 #define ROGUE	   SIM_N_ENDS
 
 enum kind {
 	NEW,
+	EPOLL,
 	LISTENING,
 	CONNECTING,
 	CONNECTED
@@ -43,10 +45,12 @@ struct chunk {
 
 /* One end of a connection, as its host's kernel keeps it. */
 struct sock {
-	bool used;	  /* there is such an entry */
-	bool held;	  /* a process has it */
-	bool vanished;	  /* its host lost it without a word */
-	bool waits;	  /* connected, and not accepted yet */
+	bool used;     /* there is such an entry */
+	bool held;     /* a process has it */
+	bool vanished; /* its host lost it without a word */
+	bool waits;    /* connected, and not accepted yet */
+	bool watched;  /* by its end's epoll */
+	epoll_data_t watch;
 	unsigned int end; /* sim_end_id, or ROGUE */
 	enum kind kind;
 	struct sock *peer;	   /* NULL: gone for good */
@@ -76,6 +80,9 @@ int __wrap_listen(int fd, int backlog);
 int __wrap_accept4(int fd, struct sockaddr *sa, socklen_t *length, int flags);
 int __wrap_connect(int fd, const struct sockaddr *sa, socklen_t length);
 int __wrap_shutdown(int fd, int how);
+int __wrap_epoll_create1(int flags);
+int __wrap_epoll_ctl(int fd, int what, int of, struct epoll_event *event);
+int __wrap_epoll_wait(int fd, struct epoll_event *event, int n, int timeout);
 ssize_t __wrap_send(int fd, const void *bytes, size_t n, int flags);
 ssize_t __wrap_recv(int fd, void *bytes, size_t n, int flags);
 
@@ -473,9 +480,13 @@ __wrap_send(int fd, const void *bytes, size_t n, int flags)
 }
 
 static ssize_t
-take_data(struct sock *s, struct chunk *c, void *bytes, size_t n)
+take_data(struct sock *s, struct chunk *c, void *bytes, size_t n, int flags)
 {
 	n = RTE_MIN(n, c->n - c->taken);
+	if (flags & MSG_PEEK) {
+		memcpy(bytes, c->bytes + c->taken, n);
+		return (ssize_t)n;
+	}
 	if (n > 1 && sim_chance(50000))
 		n = sim_between(1, n);
 	memcpy(bytes, c->bytes + c->taken, n);
@@ -506,13 +517,58 @@ __wrap_recv(int fd, void *bytes, size_t n, int flags)
 		if (s->peer != NULL && s->peer->end != ROGUE)
 			sim.end[sim.running].heard_us = sim.now;
 		if (c->kind == DATA)
-			return take_data(s, c, bytes, n);
+			return take_data(s, c, bytes, n, flags);
 		if (c->kind == FIN)
 			return 0;
 		s->error = ECONNRESET;
 	}
 	errno = s->error != 0 ? s->error : EAGAIN;
 	return -1;
+}
+
+/* ---- one epoll at most, of the secondary's lobby ---- */
+
+int
+__wrap_epoll_create1(int flags)
+{
+	struct sock *s = new_sock(sim.running);
+
+	(void)flags;
+	s->kind = EPOLL;
+	return fd_of(s);
+}
+
+int
+__wrap_epoll_ctl(int fd, int what, int of, struct epoll_event *event)
+{
+	struct sock *s = sock_of(of);
+
+	(void)fd;
+	if (s == NULL)
+		return -1;
+	s->watched = what == EPOLL_CTL_ADD;
+	if (s->watched)
+		s->watch = event->data;
+	return 0;
+}
+
+int
+__wrap_epoll_wait(int fd, struct epoll_event *event, int n, int timeout)
+{
+	int found = 0;
+
+	(void)fd;
+	(void)timeout;
+	for (unsigned int i = 0; i < SOCKETS && found < n; i++) {
+		const struct sock *s = &sock[i];
+
+		if (!s->used || !s->held || !s->watched)
+			continue;
+		if (s->error == 0 && (s->head == NULL || s->head->at_us > sim.now))
+			continue;
+		event[found++] = (struct epoll_event){.events = EPOLLIN, .data = s->watch};
+	}
+	return found;
 }
 
 int
