@@ -55,7 +55,8 @@ check_commit(const struct colo_secondary *s)
 	SIM_CHECK(!sim.config.journal || colo_journal_committed(s->journal) == s->committed,
 		"the journal does not say what is committed");
 	if (sim.end[SIM_PRIMARY].up && p->session_id == s->session_id)
-		SIM_CHECK(s->checkpoints <= p->checkpoints + 1,
+		SIM_CHECK(
+			p->committed == 0 ? s->checkpoints == 1 : s->committed <= p->committed + 1,
 			"the secondary commits epoch %u, the primary knows of epoch %u only",
 			s->committed, p->committed);
 	m->committed = *c;
@@ -221,11 +222,18 @@ check_committed(struct sim_primary *it)
 	const struct colo_primary *p = &it->p;
 	const struct sim_model *m = &sim.model;
 
-	if (p->session_id == it->seen_session && p->committed > it->seen_committed)
+	bool begins = it->seen == COLO_PRIMARY_GREETING && p->state == COLO_PRIMARY_OPENING;
+
+	if (!begins && p->session_id == it->seen_session && p->committed > it->seen_committed)
 		SIM_CHECK(m->commit_session == p->session_id && m->commit_epoch >= p->committed,
 			"the primary believes that epoch %u is committed; the last was %u of "
 			"session %08x",
 			p->committed, m->commit_epoch, m->commit_session);
+	/* a session that resumes goes on from what the secondary has committed in another */
+	if (begins)
+		SIM_CHECK(m->commit_epoch >= p->committed,
+			"the primary resumes from checkpoint %u, the last was %u", p->committed,
+			m->commit_epoch);
 	it->seen_session = p->session_id;
 	it->seen_committed = p->committed;
 }
@@ -248,6 +256,7 @@ check_session(const struct colo_primary *p, enum colo_primary_state before)
 		sim.calm_session = begins_calmly();
 	if (before == COLO_PRIMARY_GREETING && p->state == COLO_PRIMARY_OPENING) {
 		SIM_COUNT(sessions);
+		sim.count[SIM_resumed] += p->committed != 0;
 		sim.poisoned = false;
 	}
 	if (p->state != COLO_PRIMARY_LEAVING || p->leave_status != COLO_EXIT_UNPROTECTED)

@@ -45,6 +45,7 @@ choose_limits(struct sim_config *c)
 	}
 	c->interval_ms = (uint32_t)sim_between(1, 60);
 	c->connect_timeout_ms = (uint32_t)sim_between(100, 2000);
+	c->reconnect_ms = sim_chance(600000) ? (uint32_t)sim_between(50, 3000) : 0;
 	c->precopy_rounds = (uint32_t)sim_between(1, 4);
 	c->precopy_threshold = (uint32_t)sim_between(0, 20);
 	c->idle_us = (uint32_t)sim_between(30, 900);

@@ -230,6 +230,7 @@ start_primary(struct sim_end *e)
 	p->config = (struct colo_primary_config){.host = "127.0.0.1",
 		.port = 1,
 		.connect_timeout_ms = sim.config.connect_timeout_ms,
+		.reconnect_ms = sim.config.reconnect_ms,
 		.peer_timeout_ms = sim.config.peer_timeout_ms[SIM_PRIMARY],
 		.hold_ms = sim.config.hold_ms[SIM_PRIMARY],
 		.interval_ms = sim.config.interval_ms,

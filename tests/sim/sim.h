@@ -56,7 +56,7 @@ struct sim_config {
 	int zstd_level;
 	enum sim_source_kind source;
 	uint32_t peer_timeout_ms[SIM_N_ENDS], hold_ms[SIM_N_ENDS];
-	uint32_t interval_ms, connect_timeout_ms, precopy_rounds, precopy_threshold;
+	uint32_t interval_ms, connect_timeout_ms, reconnect_ms, precopy_rounds, precopy_threshold;
 	uint64_t clock_offset_us[SIM_N_ENDS];
 	int32_t clock_ppm[SIM_N_ENDS]; /* how much faster than true time */
 	uint32_t idle_us;	       /* a core at rest looks that often */
@@ -315,6 +315,7 @@ uint64_t sim_timers_next_us(void);
 	X(commits, "epochs committed")                                \
 	X(rounds, "precopy rounds")                                   \
 	X(sessions, "sessions")                                       \
+	X(resumed, "... that resumed without a full copy")            \
 	X(undone, "epochs given up by the secondary")                 \
 	X(left, "sessions left by the primary, not in order")         \
 	X(takeovers, "takeovers")                                     \
