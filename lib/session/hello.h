@@ -5,12 +5,20 @@
  * Pure functions on bytes, no socket; any thread.
  *
  *     HELLO   be16 version, be32 session, be32 mtu, be16 n_channels, be16 n_blocks,
- *             be32 peer_timeout_ms, be32 hold_ms, be64 instance, be32 committed, be32 doubt, u8
- * seal_shift, ADDRESS, n_blocks * (text name, be64 size) ACCEPT  be16 version, be32 window,
- * ADDRESS, n_channels
- * * be16 port, be32 resumes, text why START   be16 n_channels, n_channels * be16 port REFUSE, ABORT
- * text why PING, PONG, BYE   nothing ADDRESS: 6 bytes MAC, u8 ip_version, 4 or 16 bytes IP, be16
- * source_port text: u8 length (not 0), so many printable ASCII bytes
+ *             be32 peer_timeout_ms, be32 hold_ms, be64 instance, be32 committed, be32 doubt,
+ *             u8 seal_shift, ADDRESS, n_blocks * (text name, be64 size)
+ *
+ *     ACCEPT  be16 version, be32 window, ADDRESS, n_channels * be16 port, be32 resumes, text why
+ *
+ *     START   be16 n_channels, n_channels * be16 port
+ *
+ *     REFUSE, ABORT   text why
+ *
+ *     PING, PONG, BYE   nothing
+ *
+ *     ADDRESS: 6 bytes MAC, u8 ip_version, 4 or 16 bytes IP, be16 source_port
+ *
+ *     text: u8 length (not 0), so many printable ASCII bytes
  *
  * A body ends where its last field ends: one byte less or more is a wrong message.
  */
