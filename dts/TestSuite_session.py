@@ -108,6 +108,16 @@ def test_insecure(two):
     assert secondary.stop() == 0
 
 
+def test_pair(start_run):
+    """Step: a pair with a key. Verify: it speaks TLS with itself."""
+    run = start_run()
+    pair = run.program("pair", eal.pair(1), ["--role", "pair", "--source", "synthetic,size=16M,dirty=100",
+                                             "--psk-file", run.psk(), "--interval", 50, "--verify"])
+    pair.wait_for("^epoch 4:", 30)
+    assert callers(pair)["tcp_authenticated"] == 1
+    assert pair.stop() == 0
+
+
 def test_wrong_key(two):
     """Step: a primary with another key, then one with the right one. Verify: a sentence at both, then
     checkpoints."""
