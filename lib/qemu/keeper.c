@@ -87,6 +87,14 @@ unwatch(struct keeper *k)
 	k->told_since = k->seen_since = 0;
 }
 
+/* QEMU is there, and its guest stands still: another try once it has for too long again. */
+static void
+try_later(struct keeper *k)
+{
+	k->watched = true;
+	k->told_since = colo_monotonic_us();
+}
+
 static int
 watch(struct keeper *k, uint64_t deadline, struct colo_error *err)
 {
@@ -116,6 +124,8 @@ free_as_asked(struct keeper *k, uint64_t deadline, struct colo_error *err)
 			&k->qmp, look_deadline < deadline ? look_deadline : deadline, &needed, err);
 	if (got == COLO_OUTCOME_OK && needed)
 		got = colo_free_guest(&k->qmp, deadline, err);
+	if (got == COLO_OUTCOME_TIMEOUT && needed)
+		try_later(k);
 	return got == COLO_OUTCOME_OK ? 0 : -1;
 }
 
@@ -141,10 +151,8 @@ free_by_itself(struct keeper *k, const char *reason, int abort_fd)
 	else
 		say("dpdk-colo-keep: %s, and the guest is NOT FREED: %s\n", reason, why.text);
 	unwatch(k);
-	if (got == COLO_OUTCOME_TIMEOUT) { /* QEMU is there: try again */
-		k->watched = true;
-		k->told_since = colo_monotonic_us();
-	}
+	if (got == COLO_OUTCOME_TIMEOUT)
+		try_later(k);
 }
 
 static void

@@ -174,7 +174,25 @@ test_cannot_free(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "x-colo-lost-heartbeat"));
 	CU_ASSERT_EQUAL(fake_count(&fake, "migrate_cancel"), 0);
 	CU_ASSERT_FALSE(fake.running);
-	/* nobody is watched any more */
+	end(handle);
+	fake_stop(&fake);
+}
+
+/* Not freed in the time that the primary has for it: tried again, nobody has to ask. */
+static void
+test_tries_later(void)
+{
+	struct colo_error err = {{0}};
+	int handle;
+
+	fake_start_oob();
+	handle = start(HOLD_MS);
+	CU_ASSERT_EQUAL(colo_keeper_watch(handle, LONG_MS, &err), 0);
+	place(false, "colo", "cancelling", false);
+	CU_ASSERT_EQUAL(colo_keeper_free(handle, HOLD_MS / 2, &err), -1);
+	CU_ASSERT_FALSE(fake.running);
+	place(false, "colo", "colo", false);
+	AWAIT(fake.running);
 	end(handle);
 	fake_stop(&fake);
 }
@@ -505,6 +523,7 @@ main(void)
 		{"frees", test_frees},
 		{"leaves stopped what others stopped", test_leaves_stopped},
 		{"cannot free", test_cannot_free},
+		{"tries later", test_tries_later},
 		{"primary killed", test_killed},
 		{"primary hangs", test_hold},
 		{"primary is in time", test_within_hold},
