@@ -95,7 +95,7 @@ struct colo_primary {
 	uint64_t checkpoints, aborted, full_copies, resumed, sessions;
 	/**
 	 * Which run of a primary this is: random, as long as `todo` and `doubt` know of everything
-	 * that changed since `committed`.
+	 * that changed since `committed`. Another one from each full copy on.
 	 */
 	uint64_t instance;
 	uint32_t doubt;		/**< checkpoint that the secondary may have committed, 0: none */

@@ -176,6 +176,7 @@ begin_full_copy(struct colo_primary *p, const char *why)
 {
 	if (p->sessions > 1 && !p->source->ops->feeds)
 		mark_all(p);
+	p->instance = colo_hello_next_instance(p->instance, p->session_id);
 	p->epoch = 0;
 	p->kind = 0;
 	p->committed = 0;

@@ -66,7 +66,7 @@ begin_full_copy(struct colo_secondary *s, const struct colo_hello *h)
 		colo_notify_text(s->notify, true,
 			"a new primary begins with a full copy: checkpoint %u is given up",
 			s->committed);
-	s->instance = h->instance;
+	s->instance = colo_hello_next_instance(h->instance, h->session);
 	s->committed = 0;
 	s->checkpoints = 0;
 	s->full_copies++;
@@ -142,7 +142,7 @@ colo_secondary_accept(struct colo_secondary *s)
 	new_session(s, h);
 	if (s->resumes == 0) {
 		list_blocks(h, list);
-		colo_journal_forget(s->journal, h->instance);
+		colo_journal_forget(s->journal, s->instance);
 		/* no poll core is in a session, no job is on (extra.h): blocks may be moved and
 		 * made */
 		if (colo_extra_adopt(s->blocks, list, h->n_blocks, &err) != 0 ||

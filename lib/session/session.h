@@ -81,6 +81,18 @@ struct colo_hello {
 	struct colo_address address; /**< primary's, no channel ports yet */
 };
 
+/**
+ * A full copy counts its checkpoints from 1 again: what the run is called from there on, by both
+ * ends. Not 0, and nothing that it was called before: it only goes up.
+ */
+static inline uint64_t
+colo_hello_next_instance(uint64_t instance, uint32_t session)
+{
+	uint64_t next = instance + session;
+
+	return next != 0 ? next : 1;
+}
+
 struct colo_accept {
 	uint32_t window;	     /**< slots a channel may have outstanding at most */
 	struct colo_address address; /**< secondary's, with channel ports */

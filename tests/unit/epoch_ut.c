@@ -1007,6 +1007,34 @@ test_no_resume(void)
 	}
 }
 
+/* Checkpoints of two full copies have the same numbers: one is never taken for the other. */
+static void
+test_no_resume_from_before(void)
+{
+	struct ut_ends *e = begin_resumable();
+	uint64_t before;
+
+	protect(e, 2);
+	before = e->s.instance;
+	blip(e);
+	e->s.committed = 0; /* another secondary at the same address */
+	protect_again(e, 2);
+	CU_ASSERT_EQUAL(e->p.full_copies, 2);
+	blip(e);
+	e->s.instance = before; /* the first one is back, with a checkpoint of that number */
+	protect_again(e, 3);
+	CU_ASSERT_EQUAL(e->p.resumed, 0);
+	CU_ASSERT_EQUAL(e->p.full_copies, 3);
+	CU_ASSERT_EQUAL(e->s.full_copies, 3);
+	CU_ASSERT_TRUE(ends_agree(e));
+	/* of the copy at hand it is known what changed */
+	blip(e);
+	protect_again(e, 4);
+	CU_ASSERT_EQUAL(e->p.resumed, 1);
+	CU_ASSERT_TRUE(ends_agree(e));
+	ut_ends_free(e);
+}
+
 /* Nobody answers for as long as --reconnect says: it ends, with the status of a lost session. */
 static void
 test_reconnect_limit(void)
@@ -1075,6 +1103,7 @@ static const struct ut_case cases[] = {
 	{"lost, resumed", test_resume},
 	{"resumed from a checkpoint in doubt", test_resume_in_doubt},
 	{"a full copy where one does not know", test_no_resume},
+	{"a full copy where the checkpoint is of an earlier one", test_no_resume_from_before},
 	{"called again, but not for ever", test_reconnect_limit},
 	{"not called any more", test_stop_calling},
 	{"fruitless calls", test_fruitless},
