@@ -71,5 +71,7 @@ colo_stream_greet(struct stream_source *q)
 	}
 	q->watched = true;
 	q->state = COLO_STREAM_STATE_CALLED;
+	/* that the one before could not be released is no failure of this one's session */
+	colo_stream_publish(q, COLO_SOURCE_DONE);
 	atomic_store_explicit(&q->called, true, memory_order_release);
 }

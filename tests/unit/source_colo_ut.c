@@ -711,6 +711,36 @@ test_release_overtakes(void)
 	}
 }
 
+/* A guest that could not be freed: that is no failure of the one that calls next. */
+static void
+test_release_fails(void)
+{
+	struct player p;
+	int keeper[2];
+
+	load(&p, "plain", 1);
+	play(&p);
+	CU_ASSERT_EQUAL_FATAL(start(2, 8192), 0);
+	copy_make();
+	CU_ASSERT_EQUAL(protect(0), COLO_SOURCE_DONE);
+	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, keeper), 0);
+	close(keeper[1]); /* the process is gone */
+	source.keeper = keeper[0];
+	CU_ASSERT_EQUAL(ask(COLO_SOURCE_RELEASE), COLO_SOURCE_FAILED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(source.error.text, "keeper"));
+	hang_up(&p);
+	source.keeper = 0;
+	play(&p);
+	for (unsigned int i = 0; !source.ops->called(&source) && i < 2000; i++)
+		usleep(1000);
+	CU_ASSERT_EQUAL(source.ops->poll(&source), COLO_SOURCE_DONE);
+	CU_ASSERT_EQUAL(protect(CHECKPOINTS), COLO_SOURCE_DONE);
+	hang_up(&p);
+	stop();
+	close(keeper[0]);
+	unload(&p);
+}
+
 /* A multifd main channel whose channels never come. */
 static void
 test_no_channels(void)
@@ -856,6 +886,7 @@ static const struct ut_case cases[] = {
 	{"other blocks", test_other_blocks},
 	{"called in vain", test_called_in_vain},
 	{"RELEASE overtakes", test_release_overtakes},
+	{"a release that fails", test_release_fails},
 	{"no channels", test_no_channels},
 	{"--block", test_specs},
 };
