@@ -115,17 +115,22 @@ colo_extra_check(const struct colo_blocks *b, const struct colo_listed_block *li
 	return check_extra(b, list, n, err);
 }
 
-/* Extra blocks that the session has no use for; all, without a list. */
+static bool
+is_listed(const struct colo_block *block, const struct colo_listed_block *list, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (strcmp(list[i].name, block->name) == 0)
+			return list[i].size == block->size;
+	return false;
+}
+
+/* Extra blocks that the session has no use for; all, with an empty list. */
 static void
 free_others(struct colo_blocks *b, const struct colo_listed_block *list, unsigned int n)
 {
-	for (unsigned int i = b->n; i-- > 0;) {
-		const struct colo_block *block = &b->block[i];
-		int at = find_listed(list, n, block->name);
-
-		if (block->extra && (at < 0 || list[at].size != block->size))
+	for (unsigned int i = b->n; i-- > 0;)
+		if (b->block[i].extra && !is_listed(&b->block[i], list, n))
 			colo_blocks_remove(b, i);
-	}
 }
 
 static int
@@ -171,7 +176,7 @@ colo_extra_adopt(struct colo_blocks *b, const struct colo_listed_block *list, un
 	free_others(b, list, n);
 	if (add_missing(b, list, n, err) != 0) {
 		/* those at start are in an order they had before: the device state's is the last */
-		free_others(b, NULL, 0);
+		free_others(b, list, 0);
 		return -1;
 	}
 	put_in_order(b, list);
