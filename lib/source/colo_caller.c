@@ -36,8 +36,12 @@ colo_callers_accept(struct stream_source *q)
 	while ((c = find_free(q)) != NULL) {
 		int fd = colo_listener_accept(&q->listener);
 
-		if (fd < 0)
+		if (fd < 0) {
+			/* out of descriptors or memory: whoever calls is still there later */
+			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+				(void)poll(NULL, 0, COLO_SOURCE_PENURY_MS);
 			return;
+		}
 		*c = (struct colo_caller){.role = COLO_CALLER_NEW,
 			.fd = fd,
 			.owner = q,

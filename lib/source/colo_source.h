@@ -39,6 +39,7 @@
 #define COLO_SOURCE_HEAD_MS	10000u /**< for a main channel's list of blocks */
 #define COLO_SOURCE_SILENCE_US	5000u  /**< no byte for so long: the primary waits for us */
 #define COLO_SOURCE_KEEPER_MS	2000u  /**< for what the keeper does with QMP */
+#define COLO_SOURCE_PENURY_MS	10     /**< between calls that the host lacks descriptors for */
 #define COLO_SOURCE_FULL_NS	100000 /**< a full ring is tried again so often */
 #define COLO_SOURCE_BURST	32u  /**< reads of a multifd channel before it is another's turn */
 #define COLO_SOURCE_MAIN_BURST	256u /**< items of a main channel before that */

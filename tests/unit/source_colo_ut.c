@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -47,15 +48,36 @@ struct player {
 static char path[108];
 static _Atomic bool session_on; /* a request is under way or done */
 
+static uint16_t tcp_port; /* 0: the unix socket at `path` */
+
+static int
+call_once(void)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	struct sockaddr_in in = {.sin_family = AF_INET,
+		.sin_port = htons(tcp_port),
+		.sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int fd = socket(tcp_port != 0 ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int rc;
+
+	strcpy(un.sun_path, path);
+	if (tcp_port != 0)
+		rc = connect(fd, (struct sockaddr *)&in, sizeof(in));
+	else
+		rc = connect(fd, (struct sockaddr *)&un, sizeof(un));
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
 static int
 call(void)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	strcpy(address.sun_path, path);
 	for (unsigned int i = 0; i < 500; i++) {
-		if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		int fd = call_once();
+
+		if (fd >= 0)
 			return fd;
 		usleep(10000);
 	}
@@ -260,7 +282,10 @@ start(unsigned int n_channels, unsigned int ring)
 {
 	char args[160];
 
-	snprintf(args, sizeof(args), "listen=unix:%s", path);
+	if (tcp_port != 0)
+		snprintf(args, sizeof(args), "listen=tcp:127.0.0.1:%u", tcp_port);
+	else
+		snprintf(args, sizeof(args), "listen=unix:%s", path);
 	interrupted = 0;
 	memset(&blocks, 0, sizeof(blocks));
 	memset(&feed, 0, sizeof(feed));
@@ -455,6 +480,30 @@ test_multifd(void)
 	whole("multifd", 5, 4, 8192);
 	whole("zstd", 5, 2, 8192);
 	whole("zlib", 2, 1, 8192);
+}
+
+/* @return a TCP port that nobody had a moment ago. */
+static uint16_t
+free_port(void)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t length = sizeof(in);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (bind(fd, (struct sockaddr *)&in, length) != 0 ||
+		getsockname(fd, (struct sockaddr *)&in, &length) != 0)
+		abort();
+	close(fd);
+	return ntohs(in.sin_port);
+}
+
+static void
+test_tcp(void)
+{
+	tcp_port = free_port();
+	whole("plain", 1, 2, 8192);
+	whole("zstd", 5, 2, 8192);
+	tcp_port = 0;
 }
 
 /* Rings that hold a few pages only: QEMU is held back, nothing is lost. */
@@ -878,6 +927,7 @@ static const struct ut_case cases[] = {
 	{"a signal while it waits", test_interrupted},
 	{"plain streams", test_plain},
 	{"multifd streams", test_multifd},
+	{"TCP", test_tcp},
 	{"rings that are full", test_full},
 	{"senders that stall", test_stalled},
 	{"streams that are cut off", test_cut_off},
