@@ -16,7 +16,7 @@ from framework.colo import (PROTECTED, Colo, Pauses, check_goes_on, huge_mib, ne
 from framework.colo_guest import ColoGuest
 from framework.guest import BLOCK
 from framework.hardware import Hardware
-from framework.relay import RECEIVED, Relay
+from framework.relay import RECEIVED, REPLY, Relay
 
 DELAY_MS = 200
 VGA = Hardware(vga=True)
@@ -84,6 +84,8 @@ def uncommitted(turn, primary):
     turn.secondary.signal(signal.SIGSTOP)
     Pauses(turn.guest).wait_stop()
     turn.relay.wait_silent(0.15)
+    said = [word for _, word in turn.relay.said]
+    assert said[-1] == REPLY, f"QEMU was told {said[-1]} of what was not committed"
     turn.guest.kill()
     time.sleep(random.uniform(0, 0.05))
     turn.secondary.signal(signal.SIGCONT)
