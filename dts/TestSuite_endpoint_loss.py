@@ -222,9 +222,9 @@ def test_cut(start_run, when):
 
 def prompt(colo, guest):
     """A primary with a prompt."""
-    p = Prompt(colo.run, eal.memif(colo.run, "server", 1), [
-        "--role", "primary", "--mtu", colo.mtu, "--connect", f"127.0.0.1:{colo.port}", *LIMITS,
-        "--hold", 5000, "--peer-timeout", 5000, "--source", f"colo,listen={colo.listen},qmp={guest.qmp}"])
+    p = Prompt(colo.run, eal.memif(colo.run, "server", 1), colo.run.secured([
+        "--role", "primary", "--mtu", colo.mtu, "--connect", f"127.0.0.1:{colo.port}", "--hold", 5000,
+        "--peer-timeout", 5000, "--source", f"colo,listen={colo.listen},qmp={guest.qmp}"]))
     p.wait_for(colo.ready["primary"])  # its prompt comes with the first QEMU
     return p
 
