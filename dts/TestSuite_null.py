@@ -106,7 +106,7 @@ def test_interrupted(start_run, delay):
     assert status == (3 if "PROTECTION LOST" in primary.output() else 0), primary.output()
     assert secondary.stop(5) == 0, secondary.output()
     assert not ram.exists()
-    assert sorted(p.name for p in run.dir.iterdir()) == ["primary.json", "primary.log",
+    assert sorted(p.name for p in run.dir.iterdir()) == ["colo.psk", "primary.json", "primary.log",
                                                          "secondary.json", "secondary.log"]
 
 

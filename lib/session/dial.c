@@ -84,24 +84,12 @@ picked_up(struct colo_session *s)
 	return COLO_SESSION_NOTHING;
 }
 
-/* An end without TLS says so in plain, which OpenSSL would not understand. */
-static bool
-answers_in_plain(const struct colo_connection *c)
-{
-	int first = colo_tls_has_heard(c->tls) ? -1 : colo_socket_peek(c->fd);
-
-	return first >= 0 && first != COLO_TLS_FIRST_BYTE && first != COLO_TLS_ALERT_BYTE;
-}
-
 static enum colo_session_event
 poll_greeting(struct colo_session *s)
 {
 	struct colo_connection *c = &own_call(s)->connection;
 	bool worked;
 
-	if (answers_in_plain(c))
-		return refused(s, "it speaks without TLS; both ends need the same --psk-file, or "
-				  "both --insecure");
 	switch (colo_tls_handshake(c->tls, &worked)) {
 	case COLO_TLS_OK:
 		return connected(s);

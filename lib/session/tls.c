@@ -16,6 +16,8 @@
 #define CIPHER_SUITE "TLS_AES_256_GCM_SHA384" /* the key's hash has to be the suite's */
 #define GROUPS	     "X25519:P-256"
 
+#define ALERT_FIRST_BYTE 0x15 /* of a server that refuses the handshake */
+
 static const uint8_t cipher_id[2] = {0x13, 0x02}; /* of CIPHER_SUITE, RFC 8446 B.4 */
 
 struct colo_tls {
@@ -31,6 +33,7 @@ struct colo_tls_stream {
 	bool server;
 	bool up;
 	bool failed;
+	bool plain;	   /* the server's first byte is none of TLS */
 	uint64_t received; /* bytes off the socket */
 	char reason[COLO_TLS_REASON_SIZE];
 };
@@ -67,8 +70,15 @@ bio_read(BIO *bio, char *to, int size)
 		BIO_set_retry_read(bio);
 	if (got == 0)
 		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
-	if (got > 0)
-		stream->received += (uint64_t)got;
+	if (got <= 0)
+		return (int)got;
+	/* an end without TLS says so in plain, which OpenSSL would take for a record */
+	if (stream->received == 0 && !stream->server && to[0] != COLO_TLS_FIRST_BYTE &&
+		to[0] != ALERT_FIRST_BYTE) {
+		stream->plain = true;
+		return -1;
+	}
+	stream->received += (uint64_t)got;
 	return (int)got;
 }
 
@@ -255,8 +265,9 @@ colo_tls_stream_free(struct colo_tls_stream *stream)
 	free(stream);
 }
 
-#define OTHER_KEY "its pre-shared key is not ours: the same --psk-file has to be at both ends"
-#define NO_KEY	  "it does not offer the pre-shared key \"" COLO_TLS_IDENTITY "\""
+#define WITHOUT_TLS "it speaks without TLS; both ends need the same --psk-file, or both --insecure"
+#define OTHER_KEY   "its pre-shared key is not ours: the same --psk-file has to be at both ends"
+#define NO_KEY	    "it does not offer the pre-shared key \"" COLO_TLS_IDENTITY "\""
 
 /** What an operator can do something about, in words; NULL: OpenSSL's own are as good. */
 static const char *
@@ -345,6 +356,8 @@ colo_tls_handshake(struct colo_tls_stream *stream, bool *worked)
 		return COLO_TLS_FAILED;
 	before_call();
 	rc = SSL_do_handshake(stream->ssl);
+	if (stream->plain)
+		return fail(stream, WITHOUT_TLS);
 	status = judge(stream, rc, errno);
 	*worked = stream->received != received;
 	if (status != COLO_TLS_OK)
@@ -354,12 +367,6 @@ colo_tls_handshake(struct colo_tls_stream *stream, bool *worked)
 		return fail(stream, "the handshake did without the pre-shared key");
 	stream->up = true;
 	return COLO_TLS_OK;
-}
-
-bool
-colo_tls_has_heard(const struct colo_tls_stream *stream)
-{
-	return stream->received != 0;
 }
 
 bool

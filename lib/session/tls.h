@@ -19,7 +19,6 @@
 #define COLO_TLS_IDENTITY    "dpdk-colo"	    /**< of the key: there is one */
 #define COLO_TLS_LABEL	     "EXPORTER-dpdk-colo-1" /**< of colo_tls_export() */
 #define COLO_TLS_FIRST_BYTE  0x16 /**< of a client's and of a server's first record */
-#define COLO_TLS_ALERT_BYTE  0x15 /**< of a server that refuses the handshake */
 #define COLO_TLS_SECRET_MAX  64u  /**< bytes that colo_tls_export() gives at most */
 #define COLO_TLS_REASON_SIZE 160u /**< bytes, with NUL, of colo_tls_reason() */
 
@@ -48,8 +47,6 @@ void colo_tls_stream_free(struct colo_tls_stream *stream);
 
 /** One step; OK: peer knows the key. @p worked: bytes came, so it cost more than a look. */
 enum colo_tls_status colo_tls_handshake(struct colo_tls_stream *stream, bool *worked);
-/** Has a byte come from the peer? */
-bool colo_tls_has_heard(const struct colo_tls_stream *stream);
 /** Has colo_tls_handshake() said OK? */
 bool colo_tls_is_up(const struct colo_tls_stream *stream);
 /** @p got: bytes read, with OK. */

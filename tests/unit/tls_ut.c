@@ -349,6 +349,29 @@ recorded_hello(void)
 	colo_tls_free(tls);
 }
 
+/* A server that speaks without TLS: what its first byte may be, and what the client says. */
+static void
+plain_servers(void)
+{
+	struct colo_tls *tls = ut_make_tls(UT_KEY);
+
+	for (unsigned int first = 0; first < 256; first++) {
+		struct ends e = make_ends(tls, NULL);
+		const uint8_t refuse[] = {(uint8_t)first, 3, 0, 5, 4, 'b', 'u', 's', 'y'};
+		bool tls_byte = first == 0x15 || first == 0x16, worked;
+
+		CU_ASSERT_EQUAL(colo_tls_handshake(e.client, &worked), COLO_TLS_AGAIN);
+		CU_ASSERT_EQUAL(write(e.fd[1], refuse, sizeof(refuse)), (ssize_t)sizeof(refuse));
+		shake_hands(&e);
+		/* those of TLS begin a record that is not whole */
+		CU_ASSERT_EQUAL(e.client_is, tls_byte ? COLO_TLS_AGAIN : COLO_TLS_FAILED);
+		CU_ASSERT_EQUAL(
+			strstr(colo_tls_reason(e.client), "without TLS") != NULL, !tls_byte);
+		free_ends(&e);
+	}
+	colo_tls_free(tls);
+}
+
 /* What is said is read whole and unchanged, or not at all. */
 static void
 damaged_records(void)
@@ -487,6 +510,7 @@ main(void)
 		{"odd clients", odd_clients},
 		{"garbage", garbage},
 		{"a recorded hello: replayed, cut, damaged", recorded_hello},
+		{"servers that speak without TLS", plain_servers},
 		{"records damaged, replayed", damaged_records},
 		{"byte by byte, and broken off", slow_and_broken},
 		{"servers without the key", false_servers},
