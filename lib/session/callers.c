@@ -9,6 +9,8 @@
 
 #include "session_state.h"
 
+#define RECORD_HEADER	 5u    /* bytes of TLS's, RFC 8446 5.1 */
+#define FIRST_RECORD_MAX 2048u /* bytes of a ClientHello; ours has some 250 */
 #define ACCEPTS_PER_POLL 64u
 #define HANDSHAKE_STEPS	 1u    /* a poll: one costs 100 to 200 us */
 #define DROP_LINES	 10u   /* at once */
@@ -176,31 +178,90 @@ seat(struct colo_session *s, struct colo_caller *c, const struct colo_visitor *v
 	return drop_caller(s, c, COLO_SESSION_tcp_handshake_failed, "out of memory");
 }
 
-/** @return false: no place for it now, it has to wait. */
-static bool
+enum call {
+	CALL_DONE,    /* it has its place, or is gone */
+	CALL_WAIT,    /* it has to say more first */
+	CALL_NO_ROOM, /* nobody can be called in now */
+};
+
+static enum colo_session_event
+drop_visitor(
+	struct colo_session *s, unsigned int place, enum colo_session_counter why, const char *text)
+{
+	struct colo_visitor v = colo_lobby_leave(&s->lobby, place);
+
+	close(v.fd);
+	return dropped(s, why, v.name, text);
+}
+
+/**
+ * Is its whole ClientHello here? Until then it gets no place: a primary's comes at once, in one
+ * record. @p needs: bytes that it has to have sent. @return 0, or -1: it is no ClientHello of ours.
+ */
+static int
+first_record(const uint8_t head[RECORD_HEADER], size_t *needs)
+{
+	size_t length = (size_t)head[3] << 8 | head[4];
+
+	*needs = RECORD_HEADER + length;
+	return length == 0 || length > FIRST_RECORD_MAX ? -1 : 0;
+}
+
+static enum call
+judge_call(struct colo_session *s, unsigned int place, int *first, enum colo_session_event *event)
+{
+	struct colo_visitor *v = &s->lobby.visitor[place];
+	uint8_t bytes[RECORD_HEADER + FIRST_RECORD_MAX];
+	ssize_t here = colo_socket_peek(v->fd, bytes, sizeof(bytes));
+	size_t needs = 1;
+
+	if (here == 0)
+		return CALL_WAIT;
+	*first = bytes[0];
+	if (here > 0 && s->tls != NULL && bytes[0] == COLO_TLS_FIRST_BYTE) {
+		needs = RECORD_HEADER;
+		if (here >= (ssize_t)needs && first_record(bytes, &needs) < 0) {
+			*event = drop_visitor(s, place, COLO_SESSION_tcp_handshake_failed,
+				"its first TLS record is longer than any primary's");
+			return CALL_DONE;
+		}
+	}
+	if (here >= (ssize_t)needs) {
+		colo_socket_wake_at(v->fd, 1);
+		return CALL_NO_ROOM; /* until it has a place */
+	}
+	if (here < 0 || v->needs >= needs) { /* it was reported although it had not said so much */
+		*event = drop_visitor(
+			s, place, COLO_SESSION_tcp_closed, "connection closed by peer");
+		return CALL_DONE;
+	}
+	v->needs = (uint16_t)needs;
+	colo_socket_wake_at(v->fd, needs);
+	return CALL_WAIT;
+}
+
+static enum call
 call_in(struct colo_session *s, unsigned int place, enum colo_session_event *event)
 {
-	int first = colo_socket_peek(s->lobby.visitor[place].fd);
+	int first;
+	enum call call = judge_call(s, place, &first, event);
 	struct colo_caller *c;
 	struct colo_visitor v;
 
-	if (first == -2) {
-		v = colo_lobby_leave(&s->lobby, place);
-		close(v.fd);
-		*event = dropped(s, COLO_SESSION_tcp_closed, v.name, "connection closed by peer");
-		return true;
-	}
-	c = first >= 0 ? find_place(s) : NULL;
+	if (call != CALL_NO_ROOM)
+		return call;
+	c = find_place(s);
 	if (c == NULL)
-		return false;
+		return CALL_NO_ROOM;
 	v = colo_lobby_leave(&s->lobby, place);
 	*event = seat(s, c, &v, first);
-	return true;
+	return CALL_DONE;
 }
 
 static void
 accept_callers(struct colo_session *s)
 {
+	const uint16_t needs = s->tls != NULL ? RECORD_HEADER : 1;
 	char name[COLO_ENDPOINT_TEXT];
 	int fd;
 
@@ -209,7 +270,8 @@ accept_callers(struct colo_session *s)
 		if (fd < 0)
 			return;
 		*counter(s, COLO_SESSION_tcp_accepted) += 1;
-		if (!colo_lobby_enter(&s->lobby, fd, name, s->now_ms))
+		colo_socket_wake_at(fd, needs);
+		if (!colo_lobby_enter(&s->lobby, fd, name, needs, s->now_ms))
 			*counter(s, COLO_SESSION_tcp_evicted) += 1;
 	}
 }
@@ -237,7 +299,7 @@ poll_lobby(struct colo_session *s)
 		return event;
 	colo_lobby_look(&s->lobby);
 	for (unsigned int i = 0; i < s->lobby.n_ready && event == COLO_SESSION_NOTHING; i++)
-		if (!call_in(s, s->lobby.ready[i], &event))
+		if (call_in(s, s->lobby.ready[i], &event) == CALL_NO_ROOM)
 			break;
 	return event;
 }

@@ -176,15 +176,22 @@ colo_socket_connected(int fd)
 	return code;
 }
 
-int
-colo_socket_peek(int fd)
+ssize_t
+colo_socket_peek(int fd, uint8_t *to, size_t n)
 {
-	uint8_t byte;
-	ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t got = recv(fd, to, n, MSG_PEEK | MSG_DONTWAIT);
 
-	if (got == 1)
-		return byte;
-	return got < 0 && is_try_again(errno) ? -1 : -2;
+	if (got > 0)
+		return got;
+	return got < 0 && is_try_again(errno) ? 0 : -1;
+}
+
+void
+colo_socket_wake_at(int fd, size_t n)
+{
+	const int bytes = (int)n;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 
 void

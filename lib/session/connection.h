@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "colo_error.h"
 #include "session.h"
@@ -59,8 +60,10 @@ int colo_socket_accept(int listen_fd, char name[COLO_ENDPOINT_TEXT]);
 int colo_socket_connect(const char *host, uint16_t port, int *code, struct colo_error *err);
 /** @return 0: connected; EINPROGRESS: not yet; else the errno that ended the attempt. */
 int colo_socket_connected(int fd);
-/** @return the next byte received, which stays there; -1: none yet; -2: none will come. */
-int colo_socket_peek(int fd);
+/** Read @p n bytes that stay there. @return how many are here, 0: none yet; -1: none will come. */
+ssize_t colo_socket_peek(int fd, uint8_t *to, size_t n);
+/** poll() is to report the socket once so many bytes are here, or no more will come. */
+void colo_socket_wake_at(int fd, size_t n);
 
 /** Take over @p fd with empty buffers. */
 void colo_connection_open(struct colo_connection *c, int fd);

@@ -44,7 +44,7 @@ colo_lobby_leave(struct colo_lobby *l, unsigned int place)
 }
 
 bool
-colo_lobby_enter(struct colo_lobby *l, int fd, const char *name, uint64_t now_ms)
+colo_lobby_enter(struct colo_lobby *l, int fd, const char *name, uint16_t needs, uint64_t now_ms)
 {
 	bool room = l->n < COLO_LOBBY_PLACES;
 	struct colo_visitor *v;
@@ -53,6 +53,7 @@ colo_lobby_enter(struct colo_lobby *l, int fd, const char *name, uint64_t now_ms
 		close(colo_lobby_leave(l, l->oldest).fd);
 	v = &l->visitor[(l->oldest + l->n) % COLO_LOBBY_PLACES];
 	v->fd = fd;
+	v->needs = needs;
 	v->since_ms = now_ms;
 	snprintf(v->name, sizeof(v->name), "%s", name);
 	l->n++;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /**
  * @file
- * Connections that have not said anything yet. Whoever connects waits here, where it costs a file
+ * Connections that have not said enough yet. Whoever connects waits here, where it costs a file
  * descriptor and no buffer, so that a flood of silent ones does not keep out the one that speaks:
  * when all places are taken, the one that has been silent for longest has to go. One thread.
  */
@@ -18,6 +18,7 @@
 
 struct colo_visitor {
 	int fd;		   /**< -1: a free place */
+	uint16_t needs;	   /**< bytes that it has to say to be called in */
 	uint64_t since_ms; /**< accepted */
 	char name[COLO_ENDPOINT_TEXT];
 };
@@ -35,9 +36,10 @@ void colo_lobby_init(struct colo_lobby *l);
 void colo_lobby_close(struct colo_lobby *l);
 
 /** Take in @p fd, which is the lobby's from now on. @return false: somebody had to go for it. */
-bool colo_lobby_enter(struct colo_lobby *l, int fd, const char *name, uint64_t now_ms);
-/** Find those who spoke or hung up, the oldest first. Places stay valid until the next enter or
- * look. */
+bool colo_lobby_enter(
+	struct colo_lobby *l, int fd, const char *name, uint16_t needs, uint64_t now_ms);
+/** Find those who said what they need to, or hung up, the oldest first. Places stay valid until the
+ * next enter or look. */
 void colo_lobby_look(struct colo_lobby *l);
 /** Out of the lobby with its socket, which is the caller's from now on. */
 struct colo_visitor colo_lobby_leave(struct colo_lobby *l, unsigned int place);

@@ -38,7 +38,7 @@
 #define COLO_SESSION_RETRY_MS	100u   /**< between two attempts to connect */
 #define COLO_SESSION_LINGER_MS	500u   /**< a refused caller may read its REFUSE so long */
 #define COLO_SESSION_CALLERS	8u     /**< that have spoken, at a time; the session's included */
-#define COLO_SESSION_GRACE_MS	50u  /**< before a caller without the key makes room for another */
+#define COLO_SESSION_GRACE_MS	20u  /**< before a caller without the key makes room for another */
 #define COLO_SESSION_REASON_MAX 255u /**< bytes of the sentence in REFUSE and ABORT */
 
 #define COLO_PEER_TIMEOUT_MIN 50u /**< ms, of hello's peer_timeout_ms and of set_timeout() */

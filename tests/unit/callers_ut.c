@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* callers.c, lobby.c: floods of callers without the key, and a primary that comes through. */
+#include <rte_common.h>
+
 #include "lobby.h"
 #include "ut_rude.h"
 
@@ -93,17 +95,36 @@ silent_flood(void)
 	colo_session_free(s);
 }
 
-/* One byte each, then silence: places are given back after a while, oldest first. */
+/* A byte each, then silence: by TLS they do not get a place for it. */
 static void
 one_byte_flood(void)
 {
+	struct rude *flood = flood_of;
+	struct colo_session *s;
+	const uint8_t first = COLO_TLS_FIRST_BYTE;
+
+	if (ut_tls == NULL)
+		return;
+	s = new_listening("127.0.0.1");
+	ut_now_ms = 1000;
+	dial_many(s, flood, FLOOD, &first, 1);
+	CU_ASSERT_EQUAL(count(s, COLO_SESSION_tcp_evicted), FLOOD - COLO_LOBBY_PLACES);
+	CU_ASSERT(comes_through(s, 1000, 200) < 1200);
+	close_many(flood, FLOOD);
+	colo_session_free(s);
+}
+
+/* Who has begun, and goes on no further, keeps a place for a while; the oldest gives it back. */
+static void
+places_come_back(void)
+{
 	struct rude flood[3 * COLO_SESSION_CALLERS];
 	struct colo_session *s = new_listening("127.0.0.1");
-	const uint8_t first = ut_tls != NULL ? COLO_TLS_FIRST_BYTE : 0;
+	uint8_t bytes[1024] = {0};
+	size_t length = ut_tls != NULL ? record_hello(bytes, sizeof(bytes)) : 1;
 
 	ut_now_ms = 1000;
-	dial_many(s, flood, 3 * COLO_SESSION_CALLERS, &first, 1);
-	CU_ASSERT_EQUAL(count(s, COLO_SESSION_tcp_evicted), 0);
+	dial_many(s, flood, 3 * COLO_SESSION_CALLERS, bytes, length);
 	/* eight are served; they keep their places so long, and not longer */
 	poll_at(s, 1000 + COLO_SESSION_GRACE_MS - 1);
 	CU_ASSERT_EQUAL(count(s, COLO_SESSION_tcp_evicted), 0);
@@ -113,6 +134,46 @@ one_byte_flood(void)
 		  1000 + 4 * COLO_SESSION_GRACE_MS);
 	close_many(flood, 3 * COLO_SESSION_CALLERS);
 	colo_session_free(s);
+}
+
+/* First records at and beyond the limit, in pieces, and broken off. */
+static void
+first_records(void)
+{
+	static const struct {
+		uint16_t promised, sent;
+		bool hangs_up;
+		enum colo_session_counter counts;
+	} cases[] = {
+		{2048, 2048, false, COLO_SESSION_tcp_handshake_failed},
+		{2049, 10, false, COLO_SESSION_tcp_handshake_failed},
+		{0, 10, false, COLO_SESSION_tcp_handshake_failed},
+		{2048, 2047, true, COLO_SESSION_tcp_closed},
+		{2048, 0, true, COLO_SESSION_tcp_closed},
+		{2048, 2047, false, COLO_SESSION_tcp_late},
+		{2048, 0, false, COLO_SESSION_tcp_late},
+	};
+	uint8_t record[5 + 2048] = {COLO_TLS_FIRST_BYTE, 3, 1};
+
+	for (unsigned int i = 0; ut_tls != NULL && i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct colo_session *s = new_listening("127.0.0.1");
+		struct rude r = rude_dial(s);
+
+		record[3] = cases[i].promised >> 8;
+		record[4] = cases[i].promised & 0xff;
+		for (size_t at = 0; at < 5u + cases[i].sent; at += 512) {
+			poll_at(s, 1000);
+			send(r.fd, record + at, RTE_MIN(512u, 5u + cases[i].sent - at),
+				MSG_NOSIGNAL);
+		}
+		if (cases[i].hangs_up)
+			shutdown(r.fd, SHUT_WR);
+		is_quiet(s, 1000);
+		is_quiet(s, 1000 + COLO_SESSION_CALL_MS);
+		CU_ASSERT_EQUAL(count(s, cases[i].counts), 1);
+		rude_close(&r);
+		colo_session_free(s);
+	}
 }
 
 /* What was recorded of a primary: each makes the server work, none becomes a session. */
@@ -176,15 +237,17 @@ key_holders_stay(void)
 {
 	struct rude flood[100], holder;
 	struct colo_session *s;
-	const uint8_t first = COLO_TLS_FIRST_BYTE;
+	uint8_t hello[1024];
+	size_t length;
 
 	if (ut_tls == NULL)
 		return;
 	s = new_listening("127.0.0.1");
+	length = record_hello(hello, sizeof(hello));
 	holder = rude_call(s);
 	poll_at(s, 2);
 	CU_ASSERT_EQUAL(count(s, COLO_SESSION_tcp_authenticated), 1);
-	dial_many(s, flood, 100, &first, 1);
+	dial_many(s, flood, 100, hello, length);
 	for (uint64_t now = 2; now < 1000; now += 10)
 		poll_at(s, now);
 	CU_ASSERT_EQUAL(count(s, COLO_SESSION_tcp_evicted), 100 - (COLO_SESSION_CALLERS - 1));
@@ -306,7 +369,7 @@ lobby(void)
 	for (unsigned int i = 0; i <= COLO_LOBBY_PLACES; i++) {
 		CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fd[i]), 0);
 		/* the last one takes the place of the first */
-		CU_ASSERT_EQUAL(colo_lobby_enter(&l, fd[i][0], "x", i), i < COLO_LOBBY_PLACES);
+		CU_ASSERT_EQUAL(colo_lobby_enter(&l, fd[i][0], "x", 1, i), i < COLO_LOBBY_PLACES);
 	}
 	CU_ASSERT_EQUAL(send(fd[0][1], "x", 1, MSG_NOSIGNAL), -1);
 	colo_lobby_look(&l);
@@ -340,6 +403,8 @@ main(void)
 	static const struct ut_case cases[] = {
 		{"a flood of silent callers", silent_flood},
 		{"a flood of callers of one byte", one_byte_flood},
+		{"places come back", places_come_back},
+		{"first records", first_records},
 		{"a flood of recorded hellos", replay_flood},
 		{"one handshake step a poll", one_step_a_poll},
 		{"who has shown the key stays", key_holders_stay},
