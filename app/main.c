@@ -116,6 +116,9 @@ start_tls(struct colo_app *app, struct colo_error *err)
 		return 0;
 	if (colo_secret_heap_start(&why) != 0)
 		COLO_LOG(WARNING, "%s", why.text);
+	/* keys of frames lie in DPDK's memory as well: with a key there are no core files at all */
+	if (prctl(PR_SET_DUMPABLE, 0) != 0)
+		return colo_error_set(err, "core files cannot be turned off: %s", strerror(errno));
 	app->tls = colo_tls_new(app->config.psk_file, err);
 	return app->tls != NULL ? 0 : -1;
 }
