@@ -13,7 +13,7 @@ PROGRAM = """
 int main(void)
 {
 	colo_page_init("portable");
-	printf("%s %u %zu\\n", colo_page.name, colo_part_size(1500, COLO_IPV4_UDP_LEN),
+	printf("%s %u %zu\\n", colo_page.name, colo_part_size(1500, COLO_IPV4_UDP_LEN, true),
 		sizeof(struct colo_header));
 	return 0;
 }
