@@ -257,6 +257,8 @@ check_session(const struct colo_primary *p, enum colo_primary_state before)
 	if (before == COLO_PRIMARY_GREETING && p->state == COLO_PRIMARY_OPENING) {
 		SIM_COUNT(sessions);
 		sim.count[SIM_resumed] += p->committed != 0;
+		sim.count[SIM_secured] += p->seals.on;
+		SIM_CHECK(p->seals.on == sim.config.secure, "frames are not sealed");
 		sim.poisoned = false;
 	}
 	if (p->state != COLO_PRIMARY_LEAVING || p->leave_status != COLO_EXIT_UNPROTECTED)

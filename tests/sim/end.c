@@ -6,6 +6,7 @@
 
 #include "sim.h"
 #include "ports.h"
+#include "secure.h"
 
 #define UDP_PORT 20000u /* of the secondary's first channel; the primary's is + 100 */
 #define JOURNAL	 "journal"
@@ -251,6 +252,7 @@ start_primary(struct sim_end *e)
 	p->notify = &e->notify;
 	p->job = &e->job;
 	p->local = e->address;
+	sim_secure_primary();
 	colo_primary_init(p);
 }
 
@@ -303,6 +305,7 @@ start_secondary(struct sim_end *e)
 		"%s", err.text);
 	make_common(e);
 	make_receivers(e, &it->receive);
+	sim_secure_secondary();
 	SIM_CHECK(colo_session_listen(e->session, "127.0.0.1", 1, &err) == 0, "%s", err.text);
 	s->config = (struct colo_secondary_config){
 		.peer_timeout_ms = sim.config.peer_timeout_ms[SIM_SECONDARY],
@@ -406,6 +409,7 @@ free_end(enum sim_end_id end, bool killed)
 {
 	struct sim_end *e = &sim.end[end];
 
+	sim_secure_forget(end);
 	if (end == SIM_PRIMARY)
 		free_primary(e);
 	else

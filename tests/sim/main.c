@@ -14,6 +14,7 @@
 #include "page.h"
 #include "sim.h"
 #include "ports.h"
+#include "secure.h"
 #include "../unit/ut_eal.h"
 
 #define BATCH	     100u
@@ -276,6 +277,7 @@ main(int argc, char **argv)
 	ut_eal_start(256);
 	sim.trace = o.trace;
 	sim_ports_make();
+	sim_secure_make();
 	hook_pages();
 	catch_faults();
 	return run_all(&o);

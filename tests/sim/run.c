@@ -6,6 +6,7 @@
 #include <rte_random.h>
 
 #include "sim.h"
+#include "secure.h"
 
 #define CALM_COMMITS	3u /* checkpoints that must come once the network works again */
 #define DRIZZLE_COMMITS 10u
@@ -309,6 +310,7 @@ finish(void)
 	}
 	sim_end_stop(SIM_PRIMARY);
 	sim_end_stop(SIM_SECONDARY);
+	sim_secure_check();
 }
 
 static void

@@ -52,6 +52,7 @@ struct sim_config {
 	uint32_t mtu;
 	uint8_t ip_version;
 	unsigned int handover_ring, lane_ring;
+	bool secure; /* TLS and seals */
 	bool zero_copy, zstd, verify, journal, has_adapter, failover_on_loss, mis_steer;
 	int zstd_level;
 	enum sim_source_kind source;
@@ -316,6 +317,7 @@ uint64_t sim_timers_next_us(void);
 	X(rounds, "precopy rounds")                                   \
 	X(sessions, "sessions")                                       \
 	X(resumed, "... that resumed without a full copy")            \
+	X(secured, "... by TLS, with sealed frames")                  \
 	X(undone, "epochs given up by the secondary")                 \
 	X(left, "sessions left by the primary, not in order")         \
 	X(takeovers, "takeovers")                                     \
