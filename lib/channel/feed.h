@@ -21,12 +21,15 @@
 
 #define COLO_FEED_RING 32768u /**< pages that may wait for a channel: 128 MiB of them */
 
-/** A page whose bytes are in its block, and stay as they are until the epoch is committed. */
+/**
+ * A page whose bytes are in its block, and stay as they are until the epoch is committed. Aligned:
+ * rte_ring copies an element of 8 bytes as one word.
+ */
 struct colo_feed_page {
 	uint32_t page;
 	uint16_t block;
 	uint16_t zero; /**< 1: all zeros, known without a look at it; else 0 */
-};
+} __attribute__((aligned(8)));
 
 struct colo_feed {
 	unsigned int n_channels;
