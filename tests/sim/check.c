@@ -309,6 +309,30 @@ check_heard(enum sim_end_id end, bool on, uint32_t limit_ms)
 		(sim.now - e->heard_us) / 1000.0, limit_ms);
 }
 
+/*
+ * States that a secondary may not stay in: after END for the rest of an epoch, in HELLO for START.
+ * What its control core stood still is added.
+ */
+static void
+check_waiting(const struct colo_secondary *s)
+{
+	const struct sim_core *control = &sim.core[SIM_SECONDARY * (1 + SIM_MAX_CHANNELS)];
+	struct sim_secondary *it = &sim.secondary;
+	bool rest = s->sync.known &&
+		    (s->state == COLO_SECONDARY_RECEIVING || s->state == COLO_SECONDARY_PRECOPY);
+	uint32_t limit_ms = sim.config.peer_timeout_ms[SIM_SECONDARY];
+
+	if (rest)
+		limit_ms = RTE_MAX(limit_ms, sim.config.hold_ms[SIM_SECONDARY]);
+	if ((!rest && s->state != COLO_SECONDARY_HELLO) || s->state != it->waits_in)
+		it->waits_us = sim.now;
+	it->waits_in = s->state;
+	it->waits_us = RTE_MAX(it->waits_us, RTE_MIN(sim.now, control->stalled_us));
+	SIM_CHECK(sim.now - it->waits_us <= limit_ms * SIM_MS * 107 / 100 + 5 * SIM_MS,
+		"the secondary waits for %.3f ms now, the limit is %u ms",
+		(sim.now - it->waits_us) / 1000.0, limit_ms);
+}
+
 void
 sim_check_silence(enum sim_end_id end)
 {
@@ -325,6 +349,8 @@ sim_check_silence(enum sim_end_id end)
 			s->state >= COLO_SECONDARY_PRECOPY && s->state <= COLO_SECONDARY_RESUMING &&
 				!s->session_over,
 			RTE_MIN(limit[SIM_PRIMARY], limit[SIM_SECONDARY]));
+	if (end == SIM_SECONDARY)
+		check_waiting(s);
 }
 
 void

@@ -211,6 +211,8 @@ struct sim_secondary {
 	bool emptied;	  /* its memory was discarded in this turn */
 	bool cache_stale; /* recovered: what an epoch that was cut short left is still there */
 	bool guest_locked, cache_locked; /* what they hold cannot be written */
+	uint64_t waits_us;		 /* since when it waits for its primary, in `waits_in` */
+	enum colo_secondary_state waits_in;
 	uint64_t takeover_us;
 	bool takeover_fails, takeover_may_run;
 };

@@ -34,6 +34,14 @@ static struct frame *heap[IN_FLIGHT];
 static unsigned int n_heap;
 static uint64_t order;
 static struct frame *unused;
+
+/* What a flow of seals is: a channel's frames, or the control lane's, one way. */
+struct flow {
+	rte_be32_t session;
+	uint64_t number; /* of the last packet */
+};
+
+static struct flow flows[SIM_N_ENDS][SIM_MAX_CHANNELS][2];
 static struct frame *remembered[REMEMBERED]; /* to be sent once more, much later */
 
 static bool
@@ -124,6 +132,7 @@ sim_wire_reset(void)
 		remembered[i] = NULL;
 	}
 	order = 0;
+	memset(flows, 0, sizeof(flows));
 }
 
 /* ---- weather ---- */
@@ -261,6 +270,29 @@ send_frame(struct frame *f, struct sim_line *l)
 	post(f, l);
 }
 
+/*
+ * A flow's packet numbers only ascend: a seal's nonce that came twice would give away what it
+ * hides, and a round-trip sample would mean nothing.
+ */
+static void
+check_number(const struct frame *f, enum sim_end_id from)
+{
+	uint32_t outer = COLO_ETHER_LEN +
+			 (sim.config.ip_version == 6 ? COLO_IPV6_UDP_LEN : COLO_IPV4_UDP_LEN);
+	const struct colo_header *h = (const struct colo_header *)(f->bytes + outer);
+	struct flow *flow =
+		&flows[from][h->channel % SIM_MAX_CHANNELS][h->type == COLO_FRAME_CONTROL];
+	uint64_t number;
+
+	SIM_CHECK(f->length >= outer + sizeof(*h), "a frame of %u bytes was sent", f->length);
+	number = rte_be_to_cpu_64(h->packet_number);
+	SIM_CHECK(h->session != flow->session || number > flow->number,
+		"end %u, channel %u: packet number %llu after %llu", from, h->channel,
+		(unsigned long long)number, (unsigned long long)flow->number);
+	flow->session = h->session;
+	flow->number = number;
+}
+
 /* The NIC reads the frame, wherever its bytes lie, and gives the mbufs back. */
 static struct frame *
 read_frame(struct rte_mbuf *m, enum sim_end_id from, unsigned int queue)
@@ -281,6 +313,7 @@ read_frame(struct rte_mbuf *m, enum sim_end_id from, unsigned int queue)
 	}
 	SIM_CHECK(f->length == rte_pktmbuf_pkt_len(m), "a frame is longer than its segments");
 	rte_pktmbuf_free(m);
+	check_number(f, from);
 	return f;
 }
 
