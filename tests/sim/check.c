@@ -85,6 +85,8 @@ sim_secondary_flushed(const struct colo_epoch_report *report)
 static void
 check_emptied(struct sim_secondary *it)
 {
+	SIM_CHECK(!it->adapter.may_run && it->seen < COLO_SECONDARY_FAILING_OVER,
+		"memory was emptied that a guest may run on");
 	it->emptied = it->cache_stale = false;
 	it->guest_locked = it->cache_locked = false;
 	sim.model.held.epoch = 0;

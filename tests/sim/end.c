@@ -111,6 +111,10 @@ static void
 check_transfer(const struct colo_epoch_report *report)
 {
 	sim.longest_transfer_us = RTE_MAX(sim.longest_transfer_us, report->transfer_us);
+	/* frames of one queue keep their order, and a ring holds what credit allows */
+	SIM_CHECK(report->resent == 0 || sim.config.mis_steer || sim.config.rxd < sim.config.window,
+		"%llu packets of epoch %u were sent again, and none was lost",
+		(unsigned long long)report->resent, report->epoch);
 	SIM_CHECK(report->transfer_us < 40 * SIM_MS,
 		"the transfer of epoch %u, %llu pages, took %u us on a wire without fault",
 		report->epoch, (unsigned long long)report->pages, report->transfer_us);

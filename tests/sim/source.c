@@ -336,6 +336,10 @@ sim_source_call(void)
 void
 sim_source_break(bool gone)
 {
+	/* one that cannot let its guest go has nobody who could; that is told loudly, and no more
+	 */
+	if (!gone && sim.source.at_us != SIM_NEVER && sim.source.request >= COLO_SOURCE_RESUME)
+		return;
 	if (!gone) {
 		if (sim.config.source == SIM_FEED && sim_chance(500000))
 			fail("the stream breaks on purpose");

@@ -163,7 +163,7 @@ void
 sim_wire_calm(uint32_t loss)
 {
 	for (unsigned int i = 0; i < SIM_N_ENDS; i++)
-		sim.line[i] = (struct sim_line){.delay_us = 20, .jitter_us = 10, .loss = loss};
+		sim.line[i] = (struct sim_line){.delay_us = 25, .loss = loss};
 }
 
 /* ---- on the way ---- */
