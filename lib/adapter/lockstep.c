@@ -34,11 +34,12 @@ drop(struct lockstep *l, const struct colo_error *why)
 {
 	if (!l->took_over)
 		COLO_LOG(WARNING, "hypervisor at %s: %s", l->config.control, why->text);
+	/* before the close: whoever sees the connection end finds nobody */
+	atomic_store_explicit(&l->guest, COLO_ADAPTER_GUEST_UNREACHABLE, memory_order_release);
 	close(l->fd);
 	l->fd = -1;
 	l->n_in = 0;
 	l->greeted = false;
-	atomic_store_explicit(&l->guest, COLO_ADAPTER_GUEST_UNREACHABLE, memory_order_release);
 }
 
 static void

@@ -276,11 +276,20 @@ pause_guest(struct lockstep *l, struct colo_error *err)
 	return got;
 }
 
-/* Whatever is answered: it may run from here on. */
+/*
+ * Whatever is answered: it may run from here on. One that came anew, after its predecessor was last
+ * looked at, has no guest that could.
+ */
 static enum colo_outcome
 let_go(struct lockstep *l, const char *question, const char *answer, struct colo_error *err)
 {
 	enum colo_outcome got;
+
+	if (atomic_load_explicit(&l->guest, memory_order_relaxed) == COLO_ADAPTER_GUEST_WAITING) {
+		colo_error_set(err, "the hypervisor at %s was replaced, and has no guest yet",
+			l->config.control);
+		return COLO_OUTCOME_REFUSED;
+	}
 
 	l->held = false;
 	got = ask(l, question, answer, err);

@@ -242,6 +242,24 @@ do_step(unsigned int i)
 
 /* ---- the cases ---- */
 
+/* The control core saw another hypervisor than the one that is there when it is asked for. */
+static void
+test_replaced(void)
+{
+	begin();
+	CU_ASSERT_EQUAL_FATAL(start(), 0);
+	for (unsigned int i = 2; i < N_STEPS; i++) {
+		connect_as("waiting", COLO_ADAPTER_GUEST_WAITING);
+		ask(steps[i].step);
+		CU_ASSERT_EQUAL(await(), COLO_ADAPTER_FAILED);
+		CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "has no guest yet"));
+		CU_ASSERT_FALSE(adapter.may_run);
+		CU_ASSERT_EQUAL(adapter.ops->guest(&adapter), COLO_ADAPTER_GUEST_WAITING);
+		do_step(0); /* nothing else was said to it */
+	}
+	end();
+}
+
 static void
 test_life(void)
 {
@@ -625,6 +643,7 @@ main(void)
 {
 	static const struct ut_case cases[] = {
 		{"life", test_life},
+		{"replaced before it is let go", test_replaced},
 		{"dirty log", test_log},
 		{"device state", test_device_state},
 		{"bad hellos", test_bad_hello},
