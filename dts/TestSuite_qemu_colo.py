@@ -96,8 +96,9 @@ def test_memory(start_run, name):
     standby sees every memory as the guest did; it counts on.
     """
     case = CASES[name]
-    run = start_run(huge_mib(case.hardware.total_mib()))
-    colo = Colo(run, case.hardware, max(1, case.multifd), case.tcp)
+    channels = max(1, case.multifd)
+    run = start_run(huge_mib(case.hardware.total_mib(), channels))
+    colo = Colo(run, case.hardware, channels, case.tcp)
     guest, standby = colo.guest(), colo.standby()
     primary = colo.primary("--verify", "--hold", 5000, guest=guest)
     secondary = colo.secondary(standby=standby)

@@ -17,16 +17,15 @@ from .hardware import Hardware
 from .process import WaitError
 from .qmp import QmpError
 from .tiny_guest import TinyGuest
-from .two import READY, Two
+from .two import READY, Two, eal_mib
 
-EAL_MIB = 256
 PROTECTED = "the guest is PROTECTED: checkpoint"
 EPOCH = re.compile(r"^epoch (\d+):", re.M)
 
 
-def huge_mib(mib=64):
+def huge_mib(mib=64, channels=1):
     """Huge pages for both EALs, and the guest's memory three times: staging, cache, device states."""
-    return 2 * EAL_MIB + 3 * mib + 64
+    return 2 * eal_mib(channels) + 3 * mib + 64
 
 
 def need_qemu11():
@@ -94,6 +93,8 @@ class Colo(Two):
 
     def protect(self, guest, primary, uri=None, **kwargs):
         """Let the guest's QEMU migrate to the primary. Returns when a checkpoint is committed."""
+        # a slow machine's may need longer to its listen than the primary is patient
+        self.last["secondary"].wait_for(self.ready["secondary"], 60)
         seen = len(primary.output())
         guest.protect(uri or self.listen, **kwargs)
         primary.wait_for(PROTECTED, 60, after=seen)

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The guest that boots at once (scripts/guest/tiny.c), on whatever machine; it can be told to be quiet."""
+import contextlib
+import fcntl
 import socket
+import struct
+import termios
 import time
 
 import images
@@ -8,6 +12,11 @@ import images
 from .colo_guest import ColoGuest
 from .hardware import Hardware
 from .process import WaitError
+
+
+def _unread(s):
+    """Is there anything that the other side of a unix socket has not read yet?"""
+    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4)))[0] > 0
 
 
 class TinyGuest(ColoGuest):
@@ -32,19 +41,28 @@ class TinyGuest(ColoGuest):
         return ["-chardev", f"socket,id=console,path={self.console},server=on,wait=off,"
                             f"logfile={self.serial}", "-serial", "chardev:console"]
 
-    def tell(self, command):
-        """A command, one letter (see tiny.c)."""
+    def tell(self, command, timeout=60):
+        """A command, one letter (see tiny.c). Returns when QEMU has taken it.
+
+        Not earlier: of a caller that has gone QEMU reads nothing while its serial port is full.
+        """
+        deadline = time.monotonic() + timeout
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(str(self.console))
             s.sendall(command.encode())
+            while _unread(s):
+                self._check_alive(deadline, f"does not take command {command}")
+                with contextlib.suppress(BlockingIOError):  # what the guest prints meanwhile
+                    s.recv(4096, socket.MSG_DONTWAIT)
+                time.sleep(0.001)
 
-    def quiet(self, timeout=20):
+    def quiet(self, timeout=60):
         """It writes nothing from now on, until it is told to go on (g) or to take a step (s)."""
         before = self._quiets()
         self.tell("q")
         self._wait_for_quiet(before, timeout)
 
-    def step(self, timeout=20):
+    def step(self, timeout=60):
         """One turn of a quiet guest."""
         before = self._quiets()
         self.tell("s")
@@ -56,6 +74,9 @@ class TinyGuest(ColoGuest):
     def _wait_for_quiet(self, before, timeout):
         deadline = time.monotonic() + timeout
         while self._quiets() == before:
-            if not self.alive() or time.monotonic() > deadline:
-                raise WaitError(f"{self.name} is not quiet within {timeout} s\n{self.output()}")
+            self._check_alive(deadline, f"is not quiet within {timeout} s")
             time.sleep(0.005)
+
+    def _check_alive(self, deadline, what):
+        if not self.alive() or time.monotonic() > deadline:
+            raise WaitError(f"{self.name} {what}, its last counter is {self.counter()}\n{self.output()}")

@@ -7,6 +7,11 @@ PATIENT = ["--peer-timeout", 5000]  # for tests of other things: a busy machine 
 READY = r"^json +\S"  # the last line of the configuration, printed when all is set up
 
 
+def eal_mib(channels):
+    """What an end asks for with -m. Without huge pages EAL gets no more than that later."""
+    return 256 if channels <= 8 else 512
+
+
 class Two:
     """Each may be started again; names tell the runs of an end apart.
 
@@ -23,6 +28,7 @@ class Two:
         self.mtu = mtu
         self.blocks = [word for block in blocks for word in ("--block", block)]
         self.server = server
+        self.last = {}  # of each end, the process that was started last
         self._n = 0
 
     def _start(self, end, channels, blocks, options):
@@ -31,9 +37,10 @@ class Two:
         role = "server" if end == self.server else "client"
         if role == "server":  # one that was killed leaves its socket
             (self.run.dir / "memif.sock").unlink(missing_ok=True)
-        process = self.run.program(f"{end}{self._n}", eal.memif(self.run, role, channels),
+        process = self.run.program(f"{end}{self._n}", eal.memif(self.run, role, channels, eal_mib(channels)),
                                    ["--role", end, "--channels", channels, "--mtu", self.mtu, *PATIENT,
                                     *(self.blocks if blocks is None else blocks), *options])
+        self.last[end] = process
         if role == "server":
             process.wait_for(self.ready[end])
         return process

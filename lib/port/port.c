@@ -43,11 +43,12 @@ make_pools(struct colo_port *p, const struct colo_port_spec *spec, struct colo_e
 	/* whole frames with zero copy too: what zstd made lies nowhere else, and codecs change */
 	uint32_t tx_room = frame + 64;
 	uint32_t tx_n = (spec->window + p->txd + 4 * COLO_BURST) * p->n_queues + MEMPOOL_CACHE * 8;
+	uint32_t rx_n = per_queue * p->n_queues + MEMPOOL_CACHE * 8;
 	char name[RTE_MEMPOOL_NAMESIZE];
 
 	snprintf(name, sizeof(name), "colo_rx_%u", p->id);
-	p->rx_pool = rte_pktmbuf_pool_create(name, per_queue * p->n_queues + MEMPOOL_CACHE * 8,
-		MEMPOOL_CACHE, 0, rx_room + RTE_PKTMBUF_HEADROOM, p->socket);
+	p->rx_pool = rte_pktmbuf_pool_create(
+		name, rx_n, MEMPOOL_CACHE, 0, rx_room + RTE_PKTMBUF_HEADROOM, p->socket);
 	snprintf(name, sizeof(name), "colo_tx_%u", p->id);
 	p->tx_pool = rte_pktmbuf_pool_create(
 		name, tx_n, MEMPOOL_CACHE, 0, tx_room + RTE_PKTMBUF_HEADROOM, p->socket);
@@ -58,9 +59,11 @@ make_pools(struct colo_port *p, const struct colo_port_spec *spec, struct colo_e
 	}
 	if (p->rx_pool == NULL || p->tx_pool == NULL || (p->zero_copy && p->page_pool == NULL))
 		return colo_error_set(err,
-			"not enough DPDK memory for the mbufs of port %u (%s): give EAL more with "
-			"-m MB, or use fewer --channels, a smaller --window or --mtu",
-			p->id, rte_strerror(rte_errno));
+			"not enough DPDK memory for the mbufs of port %u, about %u MiB: give EAL "
+			"more with -m MB, or use fewer --channels, a smaller --window or --mtu",
+			p->id,
+			(unsigned int)(((uint64_t)rx_n * rx_room + (uint64_t)tx_n * tx_room) >>
+				       20));
 	return 0;
 }
 
