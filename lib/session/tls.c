@@ -16,6 +16,9 @@
 #define CIPHER_SUITE "TLS_AES_256_GCM_SHA384" /* the key's hash has to be the suite's */
 #define GROUPS	     "X25519:P-256"
 
+/* Seconds that OpenSSL honours the key from its reading on; by itself it would be five minutes. */
+#define KEY_LIFETIME_S (100L * 366 * 86400)
+
 #define ALERT_FIRST_BYTE 0x15 /* of a server that refuses the handshake */
 
 static const uint8_t cipher_id[2] = {0x13, 0x02}; /* of CIPHER_SUITE, RFC 8446 B.4 */
@@ -148,7 +151,8 @@ new_key_session(SSL_CTX *ctx, const struct colo_psk *psk)
 	bool good = session != NULL && cipher != NULL &&
 		    SSL_SESSION_set1_master_key(session, psk->key, psk->length) == 1 &&
 		    SSL_SESSION_set_cipher(session, cipher) == 1 &&
-		    SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1;
+		    SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1 &&
+		    SSL_SESSION_set_timeout(session, KEY_LIFETIME_S) != 0;
 
 	SSL_free(ssl);
 	if (good)
