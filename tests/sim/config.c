@@ -71,6 +71,11 @@ sim_config_choose(uint64_t seed)
 	c->severity = (uint32_t)sim_below(4);
 	c->rounds = (unsigned int)sim_between(1, 2);
 	c->secure = sim_chance(200000);
+	c->lockstep = sim_chance(150000);
+	if (c->lockstep) {
+		c->journal = false;
+		c->has_adapter = true;
+	}
 	c->chaos_us = sim_between(200, 1200) * SIM_MS;
 	c->mishap_every_us = (uint32_t)sim_between(5, 120) * SIM_MS;
 }
@@ -84,13 +89,13 @@ sim_config_print(FILE *to)
 	fprintf(to,
 		"seed %llu: %u channels, MTU %u, IPv%u, window %u, rxd %u, %s%s%s, source %s, "
 		"%u pages in %u blocks, peer timeout %u/%u ms, hold %u/%u ms, interval %u ms, "
-		"clocks %+d/%+d ppm, severity %u%s%s%s%s%s\n",
+		"clocks %+d/%+d ppm, severity %u%s%s%s%s%s%s\n",
 		(unsigned long long)c->seed, c->n_channels, c->mtu, c->ip_version, c->window,
 		c->rxd, c->zstd ? "zstd" : "raw", c->zero_copy ? ", zero copy" : "",
 		c->mis_steer ? ", badly steered" : "", source[c->source], sim_n_pages(),
 		c->n_blocks, c->peer_timeout_ms[0], c->peer_timeout_ms[1], c->hold_ms[0],
 		c->hold_ms[1], c->interval_ms, c->clock_ppm[0], c->clock_ppm[1], c->severity,
 		c->secure ? ", secure" : "", c->verify ? ", verify" : "",
-		c->journal ? ", journal" : "", c->has_adapter ? ", standby" : "",
-		c->failover_on_loss ? ", takes over" : "");
+		c->journal ? ", journal" : "", c->lockstep ? ", lockstep" : "",
+		c->has_adapter ? ", standby" : "", c->failover_on_loss ? ", takes over" : "");
 }

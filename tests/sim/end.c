@@ -5,6 +5,7 @@
 #include <rte_mempool.h>
 
 #include "sim.h"
+#include "hypervisor.h"
 #include "ports.h"
 #include "secure.h"
 
@@ -320,6 +321,10 @@ start_secondary(struct sim_end *e)
 		.recovered = recover,
 		.stay = true};
 	it->adapter = (struct colo_adapter){.ops = &adapter_ops, .blocks = &e->blocks};
+	if (sim.config.lockstep) {
+		it->adapter.ops = &sim_hypervisor_ops;
+		sim_hypervisor_begin(&it->adapter);
+	}
 	s->blocks = &e->blocks;
 	s->receive = &it->receive;
 	s->port = &e->port;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * colo-sim --seeds N [--first S] [--minutes M] | --seed S [--trace]
+ * colo-sim --seeds N [--first S] [--minutes M] [--until-failure] | --seed S [--trace]
  *
  * Runs seeds one after the other and says how many held. A batch of seeds counts as one test.
  */
@@ -24,7 +24,7 @@ struct options {
 	uint64_t first, seeds;
 	double minutes;
 	const char *failed; /* a file of seeds that failed once: they come first */
-	bool trace, one;
+	bool trace, one, until_failure;
 };
 
 struct tally {
@@ -193,7 +193,7 @@ run_all(const struct options *o)
 	for (uint64_t i = 0; i < o->seeds; i++) {
 		if (o->minutes > 0 && seconds() - begin > o->minutes * 60)
 			break;
-		if (t.failures >= FAILURES_MAX)
+		if (t.failures >= (o->until_failure ? 1 : FAILURES_MAX))
 			break;
 		run_seed(&t, o->first + i);
 	}
@@ -208,7 +208,8 @@ run_all(const struct options *o)
 static void
 usage(void)
 {
-	fprintf(stderr, "usage: colo-sim --seeds N [--first S] [--minutes M] [--failed FILE]\n"
+	fprintf(stderr, "usage: colo-sim --seeds N [--first S] [--minutes M] [--failed FILE] "
+			"[--until-failure]\n"
 			"       colo-sim --seed S [--trace]\n");
 	exit(1);
 }
@@ -234,6 +235,7 @@ parse(struct options *o, int argc, char **argv)
 		{"failed", required_argument, NULL, 'x'},
 		{"seed", required_argument, NULL, 's'},
 		{"trace", no_argument, NULL, 't'},
+		{"until-failure", no_argument, NULL, 'u'},
 		{NULL, 0, NULL, 0},
 	};
 	int c;
@@ -259,6 +261,9 @@ parse(struct options *o, int argc, char **argv)
 			break;
 		case 't':
 			o->trace = true;
+			break;
+		case 'u':
+			o->until_failure = true;
 			break;
 		default:
 			usage();

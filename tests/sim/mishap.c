@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sim.h"
+#include "hypervisor.h"
 #include "ports.h"
 
 enum over {
@@ -349,6 +350,8 @@ sim_mishap(void)
 	uint64_t dice = sim_below(100);
 
 	sim_tcp_rogue_step();
+	if (sim.config.lockstep && sim_chance(200000))
+		sim_hypervisor_mishap();
 	if (dice < 18)
 		cut_something();
 	else if (dice < 25)
@@ -390,6 +393,7 @@ sim_mishaps_over(void)
 {
 	sim.kill.armed = false;
 	sim.ambush.kind = SIM_AMBUSH_NONE;
+	sim_hypervisor_calm();
 	sim.source.fail_next = false;
 	for (unsigned int i = 0; i < TIMERS; i++)
 		over(&timer[i]);

@@ -5,6 +5,7 @@
 
 #include <rte_random.h>
 
+#include "hypervisor.h"
 #include "sim.h"
 #include "secure.h"
 
@@ -178,11 +179,13 @@ step(uint64_t until)
 {
 	struct sim_core *core = next_core();
 	uint64_t core_us = core != NULL ? next_turn_us(core) : SIM_NEVER;
-	uint64_t wire_us = sim_wire_next_us();
+	uint64_t wire_us = sim_wire_next_us(), next;
 	uint64_t other_us = RTE_MIN(RTE_MIN(sim_timers_next_us(), restart_us()),
 		RTE_MIN(sim.source.at_us, sim.guest.write_us));
-	uint64_t next = RTE_MIN(RTE_MIN(core_us, wire_us), other_us);
 
+	if (sim.config.lockstep && sim.end[SIM_SECONDARY].up)
+		other_us = RTE_MIN(other_us, sim.hypervisor.write_us);
+	next = RTE_MIN(RTE_MIN(core_us, wire_us), other_us);
 	if (next >= until) {
 		sim.now = RTE_MAX(sim.now, until);
 		return false;
@@ -195,6 +198,9 @@ step(uint64_t until)
 			sim_source_step();
 		if (sim.guest.write_us <= sim.now)
 			sim_guest_tick();
+		if (sim.config.lockstep && sim.end[SIM_SECONDARY].up &&
+			sim.hypervisor.write_us <= sim.now)
+			sim_hypervisor_tick();
 	} else if (wire_us <= next) {
 		sim_wire_step();
 	} else {

@@ -52,7 +52,8 @@ struct sim_config {
 	uint32_t mtu;
 	uint8_t ip_version;
 	unsigned int handover_ring, lane_ring;
-	bool secure; /* TLS and seals */
+	bool secure;   /* TLS and seals */
+	bool lockstep; /* a guest runs at the secondary, too */
 	bool zero_copy, zstd, verify, journal, has_adapter, failover_on_loss, mis_steer;
 	int zstd_level;
 	enum sim_source_kind source;
@@ -156,6 +157,20 @@ void sim_guest_resume(void); /* by whom ever */
 /* Where page @p n, counted over all blocks, is. */
 unsigned int sim_block_of(uint32_t n, uint32_t *page);
 uint32_t sim_n_pages(void);
+
+/* ---- a guest that runs at the secondary ---- */
+
+struct sim_hypervisor {
+	enum colo_adapter_guest guest, before; /* before: when it was last reachable */
+	bool busy, fails;
+	unsigned int asked; /* enum colo_adapter_step; 0: takeover */
+	uint64_t at_us;	    /* when the step is done */
+	uint64_t write_us;
+	uint64_t back_us;      /* when it can be reached again */
+	uint32_t loads, epoch; /* checkpoint of the load under way; it went on from */
+	bool knows;	       /* `image` is what guest memory holds */
+	struct sim_image image;
+};
 
 /* ---- ends: processes with cores ---- */
 
@@ -349,6 +364,7 @@ uint64_t sim_timers_next_us(void);
 	X(freezes, "processes stopped for a time")                    \
 	X(driver_stalls, "drivers that take nothing")                 \
 	X(droughts, "mbuf pools emptied")                             \
+	X(hypervisors, "hypervisors lost, or that fail a step")       \
 	X(operator, "requests of the operator")                       \
 	X(source_failures, "sources failed")                          \
 	X(turns, "turns of cores")
@@ -375,6 +391,7 @@ struct sim {
 	struct sim_end end[SIM_N_ENDS];
 	struct sim_primary primary;
 	struct sim_secondary secondary;
+	struct sim_hypervisor hypervisor;
 	struct sim_core core[SIM_CORES];
 	struct sim_line line[SIM_N_ENDS]; /* [from] */
 	bool calm, lossy_calm;
