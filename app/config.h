@@ -36,6 +36,10 @@ enum colo_peer_loss {
 	COLO_PEER_LOSS_WAIT,
 	COLO_PEER_LOSS_FAILOVER
 };
+enum colo_privileges_choice {
+	COLO_PRIVILEGES_DROP,
+	COLO_PRIVILEGES_KEEP
+};
 enum colo_steering_choice {
 	COLO_STEER_AUTO,
 	COLO_STEER_RSS,
@@ -74,10 +78,11 @@ struct colo_config {
 	enum colo_peer_loss on_peer_loss; /* --on-peer-loss wait|failover, default wait */
 	uint32_t peer_timeout_ms;	  /* --peer-timeout 50..60000, default 1000 */
 	uint32_t hold_ms;		  /* --hold 10..60000, default 1000: longest pause */
-	uint32_t rekey;			  /* --rekey 1024..2^31 packets, default 2^31 */
-	uint32_t reconnect_ms;		  /* --reconnect 0..3600000, default 10000 */
-	uint32_t connect_timeout_ms;	  /* --connect-timeout 0..600000, default 10000 */
-	uint32_t precopy_threshold;	  /* --precopy-threshold PAGES, default 16384 */
+	enum colo_privileges_choice privileges; /* --privileges drop|keep, default drop */
+	uint32_t rekey;				/* --rekey 1024..2^31 packets, default 2^31 */
+	uint32_t reconnect_ms;			/* --reconnect 0..3600000, default 10000 */
+	uint32_t connect_timeout_ms;		/* --connect-timeout 0..600000, default 10000 */
+	uint32_t precopy_threshold;		/* --precopy-threshold PAGES, default 16384 */
 	uint32_t precopy_rounds; /* --precopy-rounds 1..1000, default 30: at most so many */
 	unsigned int port;	 /* --port ethdev port id, default 0 */
 	char ip[64];		 /* --ip of the datapath, default: made from the MAC */

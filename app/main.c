@@ -5,6 +5,7 @@
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <rte_lcore.h>
 
 #include "config.h"
+#include "confine.h"
 #include "console.h"
 #include "control_core.h"
 #include "eal.h"
@@ -25,6 +27,7 @@
 #include "log.h"
 #include "page.h"
 #include "poll_core.h"
+#include "privileges.h"
 #include "reporter.h"
 #include "secret_heap.h"
 #include "telemetry.h"
@@ -87,6 +90,7 @@ start_helper(struct colo_app *app, struct colo_error *err)
 {
 	const char *source = app->config.source;
 	bool qmp = strncmp(source, "qmp,", 4) == 0;
+	bool confined = app->config.privileges == COLO_PRIVILEGES_DROP;
 	struct rte_kvargs *args;
 	const char *path;
 
@@ -96,9 +100,9 @@ start_helper(struct colo_app *app, struct colo_error *err)
 	path = args != NULL ? rte_kvargs_get(args, qmp ? "path" : "qmp") : NULL;
 	/* a bad list is the source's to complain about */
 	if (path != NULL && qmp)
-		app->guardian = colo_guardian_start(path, err);
+		app->guardian = colo_guardian_start(path, confined, err);
 	else if (path != NULL)
-		app->keeper = colo_keeper_start(path, app->config.hold_ms, err);
+		app->keeper = colo_keeper_start(path, app->config.hold_ms, confined, err);
 	rte_kvargs_free(args);
 	return app->guardian < 0 || app->keeper < 0 ? -1 : 0;
 }
@@ -135,6 +139,10 @@ start_seals(struct colo_app *app, struct colo_error *err)
 	if (colo_seal_device_open(&app->seal, (uint16_t)(c->channels * ends),
 		    ends * COLO_SEAL_KEYS(c->channels), err) != 0)
 		return -1;
+	/* what keys are made from; where it cannot be locked the secret heap could not either,
+	 * which says so */
+	(void)mlock(&app->primary.primary.seals, sizeof(app->primary.primary.seals));
+	(void)mlock(&app->secondary.secondary.seals, sizeof(app->secondary.secondary.seals));
 	app->primary.seal = &app->seal;
 	app->secondary.seal = &app->seal;
 	app->secondary.seal_lane = (uint16_t)(c->channels * (ends - 1));
@@ -274,9 +282,24 @@ launch(struct colo_app *app, struct colo_error *err)
 	return 0;
 }
 
+/* Everything that needs a privilege is there now; the lcores' threads wait for their loops. */
+static void
+confine(const struct colo_app *app)
+{
+	const struct colo_port *ports[2];
+	unsigned int n = 0;
+
+	if (app->primary_on)
+		ports[n++] = &app->primary.port;
+	if (app->secondary_on)
+		ports[n++] = &app->secondary.port;
+	colo_confine(&app->config, ports, n);
+}
+
 static int
 boot(struct colo_app *app, int n_eal, char **argv, struct colo_error *err)
 {
+	colo_privileges_private_files();
 	if (start_helper(app, err) != 0 || start_tls(app, err) != 0)
 		return -1;
 	catch_signals(); /* a Ctrl-C while EAL starts ends the program once it stands */
@@ -294,6 +317,7 @@ boot(struct colo_app *app, int n_eal, char **argv, struct colo_error *err)
 	assign_poll_cores(app);
 	if (start_control(app, err) != 0)
 		return -1;
+	confine(app);
 	return launch(app, err);
 }
 

@@ -26,6 +26,7 @@
 static const char *const role_names[] = {"none", "primary", "secondary", "pair", NULL};
 static const char *const idle_names[] = {"spin", "adaptive", NULL};
 static const char *const peer_loss_names[] = {"wait", "failover", NULL};
+static const char *const privileges_names[] = {"drop", "keep", NULL};
 static const char *const steering_names[] = {"auto", "rss", "flow", "paired", NULL};
 static const char *const switch_names[] = {"off", "on", NULL};
 
@@ -330,6 +331,8 @@ const struct colo_option colo_options[] = {
 	POWER("rekey", "PACKETS", rekey, 1u << COLO_SEAL_SHIFT_MIN, 1u << COLO_SEAL_SHIFT_MAX, NULL,
 		"primary: packets of a channel that are sealed with one key"),
 	FLAG("insecure", 0, insecure, "neither authenticate nor encrypt: a network of one's own"),
+	CHOICE("privileges", privileges, privileges_names,
+		"drop capabilities and system calls that are not needed after the start"),
 	HEADING("Operator"),
 	FLAG("interactive", 'i', interactive, "prompt; waits for `start` unless --auto-start"),
 	FLAG("auto-start", 'a', auto_start, "with -i: begin at once"),

@@ -21,7 +21,7 @@ LEDGER = pathlib.Path("/run/dpdk-colo")
 
 BUILD_PACKAGES = ["gcc", "libc6-dev", "pkg-config", "meson", "ninja-build", "libdpdk-dev",
                   "libzstd-dev", "zlib1g-dev", "libnuma-dev", "libssl-dev",
-                  "libcunit1-dev"]
+                  "libseccomp-dev", "libcunit1-dev"]
 GUEST_PACKAGES = ["qemu-system-x86", "seabios", "cpio"]
 TEST_PACKAGES = ["python3-pytest", "python3-pexpect", "python3-scapy", "busybox-static", "iproute2",
                  "procps", "debootstrap"]

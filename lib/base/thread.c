@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "privileges.h"
 #include "thread.h"
 
 int
@@ -16,6 +17,7 @@ colo_thread_start(pthread_t *thread, const char *name, void *(*run)(void *), voi
 
 	/* a new thread has its creator's mask from its first instruction on */
 	sigfillset(&all);
+	sigdelset(&all, COLO_PRIVILEGES_SIGNAL);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	error = pthread_create(thread, NULL, run, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

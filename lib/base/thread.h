@@ -13,8 +13,8 @@
 #define COLO_THREAD_NAME_MAX 15u /**< bytes, without NUL; longer names are cut */
 
 /**
- * Start @p run(@p arg). It takes no signals, those are the main lcore's, and runs where its
- * creator may run. Main lcore, at start.
+ * Start @p run(@p arg). It takes no signals, those are the main lcore's (but for
+ * COLO_PRIVILEGES_SIGNAL), and runs where its creator may run. Main lcore, at start.
  * @return 0, or -1 with @p err.
  */
 int colo_thread_start(pthread_t *thread, const char *name, void *(*run)(void *), void *arg,

@@ -24,7 +24,7 @@ colo_driver_is(const char *driver, const char *name)
 }
 
 bool
-colo_driver_carries_any(const char *driver)
+colo_driver_is_software(const char *driver)
 {
 	static const char *const drivers[] = {"net_ring", "net_memif", "net_null", "net_af_packet"};
 
@@ -32,6 +32,12 @@ colo_driver_carries_any(const char *driver)
 		if (strcmp(driver, drivers[i]) == 0)
 			return true;
 	return false;
+}
+
+bool
+colo_driver_carries_any(const char *driver)
+{
+	return colo_driver_is_software(driver);
 }
 
 bool

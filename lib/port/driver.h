@@ -10,6 +10,12 @@
 
 bool colo_driver_is(const char *driver, const char *name);
 
+/**
+ * Needs nothing of the kernel once it is started but its sockets and memory: no capability, no
+ * ioctl(2) of its own.
+ */
+bool colo_driver_is_software(const char *driver);
+
 /** Says 1500 or 65535, carries any size that its rings or buffers have room for. */
 bool colo_driver_carries_any(const char *driver);
 

@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "beside.h"
+#include "privileges.h"
+#include "syscall_filter.h"
 
 #define FIRST_HANDLE 3 /* not one of stdin, stdout, stderr */
 #define CHILD_SOCKET FIRST_HANDLE
@@ -34,9 +36,17 @@ let_go(int fd, bool keeps_stderr)
 		return; /* it only keeps a directory busy */
 }
 
+/* A kernel that refuses does the same to the primary, which says so. */
+static void
+confine(void)
+{
+	if (colo_privileges_drop_own(0) == 0)
+		(void)colo_syscall_filter(COLO_SYSCALLS_BESIDE, NULL);
+}
+
 /* Fork twice: init reaps the process, so that the primary never has to. */
 static int
-fork_twice(const struct colo_beside *what, int fd, void *arg)
+fork_twice(const struct colo_beside *what, int fd, void *arg, bool confined)
 {
 	pid_t pid = fork();
 	int status;
@@ -46,6 +56,8 @@ fork_twice(const struct colo_beside *what, int fd, void *arg)
 		if (pid == 0) {
 			prctl(PR_SET_NAME, what->name);
 			let_go(fd, what->keeps_stderr);
+			if (confined)
+				confine();
 			what->live(CHILD_SOCKET, arg);
 			_exit(0);
 		}
@@ -61,7 +73,7 @@ fork_twice(const struct colo_beside *what, int fd, void *arg)
 }
 
 int
-colo_beside_start(const struct colo_beside *what, void *arg, struct colo_error *err)
+colo_beside_start(const struct colo_beside *what, void *arg, bool confined, struct colo_error *err)
 {
 	int handle, pair[2];
 
@@ -69,7 +81,7 @@ colo_beside_start(const struct colo_beside *what, void *arg, struct colo_error *
 		return colo_error_set(err, "%s has no socket: %s", what->name, strerror(errno));
 	handle = fcntl(pair[0], F_DUPFD_CLOEXEC, FIRST_HANDLE);
 	close(pair[0]);
-	if (handle >= 0 && fork_twice(what, pair[1], arg) != 0) {
+	if (handle >= 0 && fork_twice(what, pair[1], arg, confined) != 0) {
 		close(handle);
 		handle = -1;
 	}

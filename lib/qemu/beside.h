@@ -24,8 +24,10 @@ struct colo_beside {
 /**
  * Start it. Main lcore, *before* rte_eal_init(): it forks, so there must be no other thread and no
  * hugepages mapped yet. It is nobody's child: nobody has to reap it.
+ * @p confined: it gets by without capabilities, and with the system calls of COLO_SYSCALLS_BESIDE.
  * @return the primary's end of the socket pair, > 2, or -1 with @p err.
  */
-int colo_beside_start(const struct colo_beside *what, void *arg, struct colo_error *err);
+int colo_beside_start(
+	const struct colo_beside *what, void *arg, bool confined, struct colo_error *err);
 
 #endif

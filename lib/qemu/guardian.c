@@ -107,14 +107,14 @@ guard(int fd, void *path)
 static const struct colo_beside guardian_process = {.name = "dpdk-colo-guard", .live = guard};
 
 int
-colo_guardian_start(const char *qmp_path, struct colo_error *err)
+colo_guardian_start(const char *qmp_path, bool confined, struct colo_error *err)
 {
 	char path[PATH_MAX];
 
 	/* the guardian leaves this directory */
 	if (realpath(qmp_path, path) == NULL)
 		return colo_error_set(err, "no QMP socket at %s: %s", qmp_path, strerror(errno));
-	return colo_beside_start(&guardian_process, path, err);
+	return colo_beside_start(&guardian_process, path, confined, err);
 }
 
 static void

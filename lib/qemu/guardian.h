@@ -22,7 +22,7 @@
  * so there must be no other thread and no hugepages mapped yet.
  * @return a handle > 2 for the calls below, or -1 with @p err.
  */
-int colo_guardian_start(const char *qmp_path, struct colo_error *err);
+int colo_guardian_start(const char *qmp_path, bool confined, struct colo_error *err);
 
 /**
  * Tell the guardian whether it is us who keep the guest stopped; then it resumes nothing that an

@@ -301,7 +301,7 @@ static const struct colo_beside keeper_process = {
 	.name = "dpdk-colo-keep", .keeps_stderr = true, .live = keep};
 
 int
-colo_keeper_start(const char *qmp_path, uint32_t hold_ms, struct colo_error *err)
+colo_keeper_start(const char *qmp_path, uint32_t hold_ms, bool confined, struct colo_error *err)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
 	int handle = -1;
@@ -312,7 +312,7 @@ colo_keeper_start(const char *qmp_path, uint32_t hold_ms, struct colo_error *err
 	k->qmp.fd = -1;
 	k->qmp.abort_fd = COLO_NO_ABORT;
 	if (set_path(k, qmp_path, err) == 0)
-		handle = colo_beside_start(&keeper_process, k, err);
+		handle = colo_beside_start(&keeper_process, k, confined, err);
 	free(k);
 	return handle;
 }

@@ -23,7 +23,8 @@
  * @p hold_ms: how long the guest may stand still before the keeper frees it by itself.
  * @return a handle > 2 for the calls below, or -1 with @p err.
  */
-int colo_keeper_start(const char *qmp_path, uint32_t hold_ms, struct colo_error *err);
+int colo_keeper_start(
+	const char *qmp_path, uint32_t hold_ms, bool confined, struct colo_error *err);
 
 /*
  * The calls below: one thread, the source's. @p handle <= 0: no keeper, nothing is done, 0.

@@ -2,6 +2,7 @@
 /* The crypto device: found or made, made ready, its sessions. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <rte_bus_vdev.h>
 #include <rte_cryptodev.h>
@@ -76,6 +77,28 @@ make_device(struct colo_seal_device *d)
 	return -1;
 }
 
+/* The page tables' view of a pool: no part of it is ever swapped out. */
+static void
+lock_chunk(struct rte_mempool *pool, void *failed, struct rte_mempool_memhdr *chunk, unsigned int i)
+{
+	(void)pool;
+	(void)i;
+	if (mlock(chunk->addr, chunk->len) != 0)
+		*(bool *)failed = true;
+}
+
+/* Sessions hold the keys, expanded, in every bit of their memory. */
+static void
+lock_keys(const struct colo_seal_device *d)
+{
+	bool failed = false;
+
+	rte_mempool_mem_iter(d->sessions, lock_chunk, &failed);
+	if (failed)
+		COLO_LOG(WARNING, "keys of frames may be swapped out: their memory cannot be "
+				  "locked; CAP_IPC_LOCK or a larger `ulimit -l` is accepted");
+}
+
 static int
 make_pools(struct colo_seal_device *d, unsigned int n_keys, struct colo_error *err)
 {
@@ -142,6 +165,7 @@ colo_seal_device_open(
 		colo_seal_device_close(d);
 		return -1;
 	}
+	lock_keys(d);
 	COLO_LOG(NOTICE, "frames are sealed with AES-256-GCM by %s, %s", d->name,
 		d->cpu ? "CPU call" : "queue pairs");
 	return 0;

@@ -25,7 +25,7 @@ static char left_dir[64], left_file[128]; /* what the primary leaves behind */
 static void __attribute__((noreturn)) live(enum life life)
 {
 	struct colo_error err;
-	int handle = colo_guardian_start(fake.path, &err);
+	int handle = colo_guardian_start(fake.path, true, &err);
 
 	if (handle <= 2)
 		_exit(1);
@@ -142,7 +142,7 @@ test_outlives(void)
 	fake_start(&fake);
 	fake.running = false;
 	CU_ASSERT_EQUAL_FATAL(pipe(held), 0);
-	handle = colo_guardian_start(fake.path, &err);
+	handle = colo_guardian_start(fake.path, true, &err);
 	CU_ASSERT_FATAL(handle > 2);
 	close(held[1]);
 	CU_ASSERT_EQUAL(read(held[0], name, 1), 0); /* nobody else has its other end */
@@ -201,7 +201,7 @@ test_without(void)
 {
 	struct colo_error err = {{0}};
 
-	CU_ASSERT_EQUAL(colo_guardian_start("/no/such/socket", &err), -1);
+	CU_ASSERT_EQUAL(colo_guardian_start("/no/such/socket", true, &err), -1);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "no QMP socket at /no/such/socket"));
 	colo_guardian_note(-1, true);
 	colo_guardian_note(0, true);
@@ -221,7 +221,7 @@ test_killed(void)
 	FILE *f;
 
 	fake_start(&fake);
-	handle = colo_guardian_start(fake.path, &err);
+	handle = colo_guardian_start(fake.path, true, &err);
 	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
 	f = fopen(path, "r");
 	CU_ASSERT_EQUAL(fscanf(f, "%d", &pid), 1);

@@ -276,7 +276,7 @@ rig_start(unsigned int channels, uint32_t hold_ms)
 
 	rig.primary.pid = rig.secondary.pid = 0;
 	start_primary(channels);
-	rig.keeper = colo_keeper_start(rig.primary.qmp, hold_ms, &err);
+	rig.keeper = colo_keeper_start(rig.primary.qmp, hold_ms, true, &err);
 	CU_ASSERT_FATAL(rig.keeper > 2);
 }
 

@@ -52,7 +52,7 @@ static int
 start(uint32_t hold_ms)
 {
 	struct colo_error err = {{0}};
-	int handle = colo_keeper_start(fake.path, hold_ms, &err);
+	int handle = colo_keeper_start(fake.path, hold_ms, true, &err);
 
 	CU_ASSERT_FATAL(handle > 2);
 	return handle;
@@ -391,12 +391,12 @@ test_refusals(void)
 	memset(path, 'x', sizeof(path));
 	path[0] = '/';
 	path[COLO_UNIX_PATH_MAX] = '\0';
-	handle = colo_keeper_start(path, HOLD_MS, &err);
+	handle = colo_keeper_start(path, HOLD_MS, true, &err);
 	CU_ASSERT(handle > 2);
 	end(handle);
 	path[COLO_UNIX_PATH_MAX] = 'x';
 	path[COLO_UNIX_PATH_MAX + 1] = '\0';
-	CU_ASSERT_EQUAL(colo_keeper_start(path, HOLD_MS, &err), -1);
+	CU_ASSERT_EQUAL(colo_keeper_start(path, HOLD_MS, true, &err), -1);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.text, "more than 107 bytes"));
 }
 

@@ -291,7 +291,7 @@ hold_stopped(const struct qemu_guest *g, int ready)
 	struct colo_error err = {{0}};
 	struct primary p;
 
-	guardian = colo_guardian_start(g->qmp, &err);
+	guardian = colo_guardian_start(g->qmp, true, &err);
 	if (guardian < 0 || primary_start(&p, g, GUEST_RAM_SIZE, &err) != 0)
 		_exit(1);
 	if (do_request(&p, COLO_SOURCE_PAUSE) != COLO_SOURCE_DONE)

@@ -248,11 +248,45 @@ test_same_bytes(void)
 	rte_vdev_uninit("crypto_openssl_ut");
 }
 
+/* Flags of the mapping that holds @p at, as smaps shows them. */
+static void
+mapping_flags(const void *at, char flags[512])
+{
+	FILE *maps = fopen("/proc/self/smaps", "r");
+	unsigned long from = 0, to = 0, next[2];
+	char line[512];
+
+	while (maps != NULL && fgets(line, sizeof(line), maps) != NULL) {
+		if (sscanf(line, "%lx-%lx ", &next[0], &next[1]) == 2) {
+			from = next[0];
+			to = next[1];
+		}
+		if (strncmp(line, "VmFlags:", 8) == 0 && from <= (unsigned long)at &&
+			(unsigned long)at < to)
+			strcpy(flags, line);
+	}
+	if (maps != NULL)
+		fclose(maps);
+}
+
+/* Keys as the device keeps them are in memory that is never swapped. */
+static void
+test_locked(void)
+{
+	char flags[512] = "";
+
+	begin(COLO_SEAL_SHIFT_DEFAULT);
+	mapping_flags(colo_seal_session(&t.flow[0][0], 0), flags);
+	CU_ASSERT(strstr(flags, " lo") != NULL || strstr(flags, " ht") != NULL);
+	end();
+}
+
 static const struct ut_case cases[] = {
 	{"synchronous CPU call", test_cpu},
 	{"enqueue and dequeue", test_queued},
 	{"too few queue pairs", test_too_few_queue_pairs},
 	{"two devices, the same bytes", test_same_bytes},
+	{"locked", test_locked},
 };
 
 int
