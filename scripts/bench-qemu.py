@@ -2,8 +2,11 @@
 """How long a guest of QEMU 11 stands still at COLO checkpoints: QEMU -> QEMU, QEMU -> dpdk-colo.
 
 The same guest, at the same dirty rate, is protected by turns by QEMU as shipped, by QEMU with
-TCP_NODELAY forced on, and by dpdk-colo (two processes over net_memif). All times are of the
-primary QEMU's own trace. Machines are shared and noisy: only numbers of one run can be compared.
+TCP_NODELAY forced on, and by dpdk-colo (two processes over net_memif), with the wire encrypted as
+it is by default and in the clear (--insecure) as QEMU's is; and by a reader that
+checks the stream, lets go of every page and answers at once (tests/bench/colo_reader.c): what the
+pause is with it, no secondary gets below on this machine. All times are of the primary QEMU's own
+trace. Machines are shared and noisy: only numbers of one run can be compared.
 """
 import argparse
 import collections
@@ -39,12 +42,16 @@ PRIORITY = 10  # of --realtime
 # pages rewritten a turn, HZ turns a second; the kernel's own are some more
 LOADS = {"idle": 13, "load": 254}
 CHANNELS = 4  # of multifd
+LOG2_RING = 7  # of net_memif: 1.2 MB a channel, which the second level's cache holds
 
 Configuration = collections.namedtuple("Configuration", "peer transport multifd")
 CONFIGURATIONS = [Configuration(peer, transport, multifd) for multifd in (0, CHANNELS)
                   for peer, transport in (("qemu", "tcp"), ("nodelay", "tcp"), ("ours", "tcp"),
-                                          ("ours", "unix"))]
-PEERS = {"qemu": "QEMU as shipped", "nodelay": "QEMU, TCP_NODELAY", "ours": "dpdk-colo"}
+                                          ("ours", "unix"), ("insecure", "tcp"),
+                                          ("insecure", "unix"), ("reader", "tcp"))]
+PEERS = {"qemu": "QEMU as shipped", "nodelay": "QEMU, TCP_NODELAY", "ours": "dpdk-colo",
+         "insecure": "dpdk-colo --insecure", "reader": "nobody, only read"}
+OURS = ("ours", "insecure")
 WORDS = {"peer": list(PEERS), "transport": ["tcp", "unix"], "multifd": ["plain", "multifd"],
          "load": list(LOADS)}
 # (load, peer that is compared with, our mean and p99 may be at most this part of its)
@@ -65,7 +72,7 @@ class Result:
 
 def name_of(configuration):
     peer, transport, multifd = configuration
-    how = f", {transport}" if peer == "ours" else ""
+    how = f", {transport}" if peer in (*OURS, "reader") else ""
     return f"{PEERS[peer]}{how}, {f'multifd-{multifd}' if multifd else 'plain'}"
 
 
@@ -105,20 +112,35 @@ class Bench:
         standby.be_secondary(uri, self.multifd)
         return uri
 
+    def uri(self):
+        return (f"tcp:127.0.0.1:{self.run.port()}" if self.transport == "tcp"
+                else f"unix:{self.run.dir}/colo.sock")
+
+    def start_reader(self):
+        """@return where the primary is to migrate to."""
+        uri = self.uri()
+        reader = self.run.start("reader", [env.ROOT / "build/tests/bench/colo_reader", uri])
+        self.processes.append(reader)
+        self.wait("the reader's start", lambda: "ready" in reader.output(), 30)
+        return uri
+
     def start_ours(self):
         """@return where the primary is to migrate to."""
-        uri = (f"tcp:127.0.0.1:{self.run.port()}" if self.transport == "tcp"
-               else f"unix:{self.run.dir}/colo.sock")
+        uri = self.uri()
         channels = self.options.channels
         meet = f"127.0.0.1:{self.run.port()}"
-        more = ["--channels", channels, "--mtu", self.options.mtu, *shlex.split(self.options.options)]
+        more = ["--channels", channels, "--mtu", self.options.mtu, "--rxd", 1 << LOG2_RING,
+                "--txd", 1 << LOG2_RING, *shlex.split(self.options.options)]
+        if self.peer == "insecure":
+            more.append("--insecure")
         self.processes.append(self.run.program("secondary", eal.memif(
-            self.run, "server", channels, EAL_MIB), [
+            self.run, "server", channels, EAL_MIB, log2_ring=LOG2_RING), [
                 "--role", "secondary", "--listen", meet, "--block", f"pc.ram,size={MIB}M", *more]))
         self.wait("secondary's start", (self.run.dir / "memif.sock").exists, 30)
-        primary = self.run.program("primary", eal.memif(self.run, "client", channels, EAL_MIB), [
-            "--role", "primary", "--connect", meet, "--source", f"colo,listen={uri}",
-            "--json", self.run.dir / "own.json", *more])
+        primary = self.run.program("primary", eal.memif(
+            self.run, "client", channels, EAL_MIB, log2_ring=LOG2_RING), [
+                "--role", "primary", "--connect", meet, "--source", f"colo,listen={uri}",
+                "--json", self.run.dir / "own.json", *more])
         self.processes.append(primary)
         self.wait("primary's start", lambda: "waiting for QEMU's migrate" in primary.output(), 30)
         return uri
@@ -126,7 +148,8 @@ class Bench:
     def measure(self, count):
         """@return [Checkpoint]"""
         guest = self.guest("guest", arguments=trace_options(self.trace))
-        uri = self.start_ours() if self.peer == "ours" else self.start_qemu()
+        start = {"reader": self.start_reader, **dict.fromkeys(OURS, self.start_ours)}
+        uri = start.get(self.peer, self.start_qemu)()
         self.wait("the guest's boot", lambda: guest.counter() > HZ, 90)
         guest.protect(uri, self.multifd, delay=self.options.interval)
         self.wait("the first checkpoint", lambda: self.taken() > 0, 60)
@@ -167,7 +190,7 @@ class Bench:
 
 def one_run(options, configuration, load, count, result):
     """Add a run's checkpoints to the result, or why there are none."""
-    huge = 2 * EAL_MIB + 3 * MIB + 128 if configuration.peer == "ours" else 0
+    huge = 2 * EAL_MIB + 3 * MIB + 128 if configuration.peer in OURS else 0
     with Run(huge) as run:
         bench = Bench(run, options, configuration, load)
         try:
@@ -220,7 +243,7 @@ def judge(stats):
     for load, peer, part in GOALS:
         for (at, ours), s in stats.items():
             theirs = stats.get((load, Configuration(peer, "tcp", ours.multifd)))
-            if at != load or ours.peer != "ours" or theirs is None:
+            if at != load or ours.peer not in OURS or theirs is None:
                 continue
             for key in ("mean", "p99"):
                 ratio = s["pause_ms"][key] / theirs["pause_ms"][key]
@@ -291,9 +314,9 @@ def arguments():
                         help="of " + ",".join(w for kind in WORDS.values() for w in kind)
                         + "; example: ours,load")
     parser.add_argument("--interval", type=int, default=600, help="x-checkpoint-delay, ms (600)")
-    cores = min(len(os.sched_getaffinity(0)), CHANNELS)
-    parser.add_argument("--channels", type=int, default=cores,
-                        help=f"of dpdk-colo (default: as many as cores, at most {CHANNELS}: {cores})")
+    channels = max(1, min(len(os.sched_getaffinity(0)) // 2, CHANNELS))
+    parser.add_argument("--channels", type=int, default=channels,
+                        help=f"of dpdk-colo (default: half as many as cores, 1 to {CHANNELS}: {channels})")
     parser.add_argument("--mtu", type=int, default=9000, help="of dpdk-colo (9000)")
     parser.add_argument("--options", default="", help="more options for both dpdk-colo, in one word")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="everything")
@@ -313,7 +336,7 @@ def main():
     options = arguments()
     env.ensure_packages(env.BUILD_PACKAGES + env.GUEST_PACKAGES
                         + (bench_picture.PACKAGES if options.png else []))
-    env.build(targets=["app/dpdk-colo", "tests/bench/libtcp_nodelay.so"])
+    env.build(targets=["app/dpdk-colo", "tests/bench/libtcp_nodelay.so", "tests/bench/colo_reader"])
     env.become_root()
     images.qemu11()
     if options.realtime:

@@ -18,7 +18,8 @@ set offsets 0.5,0.5,graph 0.15,0
 set bmargin 4.5
 unset key
 """
-COLOURS = {"qemu": 0xb22222, "nodelay": 0xdd8844, "ours": 0x2266aa}
+COLOURS = {"qemu": 0xb22222, "nodelay": 0xdd8844, "ours": 0x2266aa, "insecure": 0x66aadd,
+           "reader": 0x999999}
 
 
 def _panel(title, rows):

@@ -14,11 +14,11 @@ def pair(channels):
     return ["--in-memory", "--no-pci", "--iova-mode=va", lcores(channels)]
 
 
-def memif(run, role, channels, mib=256, name="memif"):
+def memif(run, role, channels, mib=256, name="memif", log2_ring=10):
     """One of two processes; `role` is server (start it first) or client. They meet at `name`.sock."""
     return ["--in-memory", "--no-pci", "--iova-mode=va", lcores(channels), "-m", str(mib),
             f"--vdev=net_memif0,role={role},id=0,socket={run.dir}/{name}.sock,"
-            "socket-abstract=no,bsize=9216"]
+            f"socket-abstract=no,bsize=9216,rsize={log2_ring}"]
 
 
 def af_packet(interface, channels, qpairs=1):

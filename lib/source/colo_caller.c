@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "colo_source.h"
@@ -167,6 +168,8 @@ colo_caller_read(
 	if (n < 0) {
 		c->dry = true;
 		colo_listener_quick_ack(&q->listener, c->fd);
+	} else if (n > 0) {
+		q->came = true;
 	}
 	return n;
 }
@@ -318,6 +321,21 @@ note(struct stream_source *q, const struct pollfd p[N_POLLED])
 		colo_callers_accept(q);
 }
 
+/*
+ * Amid an epoch's pages the next ones are under way: whoever sends them is spared the waking of
+ * this thread for each of its writes, and many are read together.
+ */
+static void
+gather(struct stream_source *q, const struct timespec *limit)
+{
+	const struct timespec nap = {.tv_nsec = COLO_SOURCE_GATHER_NS};
+	bool more_to_do = limit != NULL && limit->tv_sec == 0 && limit->tv_nsec < nap.tv_nsec;
+
+	if (q->came && q->pages.open && !more_to_do)
+		(void)nanosleep(&nap, NULL);
+	q->came = false;
+}
+
 void
 colo_callers_wait(struct stream_source *q)
 {
@@ -325,6 +343,7 @@ colo_callers_wait(struct stream_source *q)
 	struct timespec timeout;
 	const struct timespec *limit = next_timeout(q, colo_callers_expire(q), &timeout);
 
+	gather(q, limit);
 	fill(q, p);
 	if (ppoll(p, N_POLLED, limit, NULL) > 0)
 		note(q, p);

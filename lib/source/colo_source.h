@@ -41,8 +41,9 @@
 #define COLO_SOURCE_KEEPER_MS	2000u  /**< for what the keeper does with QMP */
 #define COLO_SOURCE_PENURY_MS	10     /**< between calls that the host lacks descriptors for */
 #define COLO_SOURCE_FULL_NS	100000 /**< a full ring is tried again so often */
-#define COLO_SOURCE_BURST	32u  /**< reads of a multifd channel before it is another's turn */
-#define COLO_SOURCE_MAIN_BURST	256u /**< items of a main channel before that */
+#define COLO_SOURCE_GATHER_NS	30000 /**< amid an epoch's pages, before there is a look for more */
+#define COLO_SOURCE_BURST	32u   /**< reads of a multifd channel before it is another's turn */
+#define COLO_SOURCE_MAIN_BURST	256u  /**< items of a main channel before that */
 #define COLO_SOURCE_AHEAD	131072u /**< bytes of a main channel that are read at once */
 
 enum colo_caller_role {
@@ -119,6 +120,7 @@ struct stream_source {
 	bool in_colo;	       /* the guest is, or was when the stream broke, in COLO state */
 	bool plain;	       /* pages come on the main channel */
 	bool watched;	       /* the keeper knows of the stream */
+	bool came;	       /* bytes, since this thread last waited */
 	bool unput;	       /* pages wait for room in a ring */
 	uint32_t done;	       /* sequence of the last request taken */
 	enum colo_source_request doing; /* 0: none */
