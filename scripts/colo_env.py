@@ -196,12 +196,16 @@ class Hugepages:
 
 # Build
 
-def build(directory="build", options=(), targets=()):
-    """Configure if needed, compile the targets or everything. @return the build folder."""
+def build(directory="build", options=(), targets=(), environment=None):
+    """Configure if needed, compile the targets or everything. @return the build folder.
+
+    @p environment: of the first configuration, for example another compiler (CC).
+    """
     path = ROOT / directory
     with lock(ROOT / ".build-lock"):
         if not (path / "build.ninja").exists():
-            run(["meson", "setup", path, ROOT] + list(options))
+            run(["meson", "setup", path, ROOT] + list(options),
+                env={**os.environ, **(environment or {})})
         run(["ninja", "-C", path, *targets])
     return path
 

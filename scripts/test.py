@@ -17,11 +17,14 @@ import time
 import xml.etree.ElementTree
 
 import colo_env as env
+import fuzz
 import sim
 
 UNIT_HUGE_MIB = 512      # for all unit tests, which run one after the other
 SUITE_TIMEOUT_S = 900
 SIM_SEEDS = 5000         # of the full tier; the first 200 are a test that meson knows
+FUZZ_SECONDS = 30        # of the full tier, each target; the corpora are tests that meson knows
+FUZZ_JOBS = 2
 # werror: with sanitizers gcc warns of what cannot happen; the plain build keeps it on
 SANITIZE = ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dbuildtype=debugoptimized",
             "-Dwerror=false"]
@@ -125,6 +128,15 @@ def run_simulation(tally):
               "\n".join(outcome.failures))
 
 
+def run_fuzzers(tally, seconds):
+    """Each target of tests/fuzz for so long."""
+    began = time.monotonic()
+    outcomes = fuzz.run(fuzz.fuzz_target, fuzz.all_targets(), seconds, FUZZ_JOBS)
+    failed = [outcome for outcome in outcomes if outcome.failed]
+    tally.add("fuzz", len(outcomes) - len(failed), len(failed), 0, time.monotonic() - began,
+              "\n".join(outcome.text for outcome in failed))
+
+
 def count_junit(path):
     """(passed, failed, skipped) of a pytest run, or None if it left no report."""
     try:
@@ -166,6 +178,8 @@ def prepare(quick):
     env.build()
     if not quick:
         env.build("build-sanitize", SANITIZE)
+        env.ensure_packages(fuzz.PACKAGES)
+        fuzz.build()
 
 
 def interrupted(*_):
@@ -178,6 +192,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="only the fast tier, below 3 minutes")
     parser.add_argument("--suite", metavar="NAME", action="append",
                         help="only this file of dts/, for example memif (repeatable)")
+    parser.add_argument("--fuzz-seconds", type=float, default=FUZZ_SECONDS, metavar="S",
+                        help=f"of each fuzz target, in the full tier ({FUZZ_SECONDS})")
     args = parser.parse_args()
     began = time.monotonic()
     prepare(args.quick or args.suite)
@@ -192,6 +208,7 @@ def main():
                 if not args.quick:
                     run_programs(tally, "build-sanitize", False, "sanitized ")
                     run_simulation(tally)
+                    run_fuzzers(tally, args.fuzz_seconds)
             finally:
                 huge.close()
         suites = sorted((env.ROOT / "dts").glob("TestSuite_*.py"))
