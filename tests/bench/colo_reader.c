@@ -16,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <rte_byteorder.h>
@@ -27,7 +29,8 @@
 
 #define DEVICE_SIZE (8u << 20)
 #define AHEAD_SIZE  (128u << 10)
-#define SILENCE_MS  50 /* after precopy's last byte QEMU waits for us */
+#define SILENCE_MS  50	  /* after precopy's last byte QEMU waits for us */
+#define GATHER_NS   30000 /* after a read that took all there was */
 
 enum message {
 	READY = 0,
@@ -97,6 +100,15 @@ on_zero(void *owner, unsigned int block, uint32_t page)
 	return true;
 }
 
+/* Spare QEMU the waking of a thread for each of its writes. */
+static void
+gather(void)
+{
+	const struct timespec nap = {.tv_nsec = GATHER_NS};
+
+	(void)nanosleep(&nap, NULL);
+}
+
 /* ---- multifd channels ---- */
 
 static void
@@ -118,10 +130,15 @@ static bool
 read_channel(struct connection *c)
 {
 	struct iovec iov[COLO_MULTIFD_IOV];
-	ssize_t n = readv(c->fd, iov, (int)colo_multifd_want(&c->multifd, iov));
+	unsigned int n_iov = colo_multifd_want(&c->multifd, iov);
+	ssize_t n = readv(c->fd, iov, (int)n_iov), wanted = 0;
 
 	if (n <= 0)
 		return false;
+	for (unsigned int i = 0; i < n_iov; i++)
+		wanted += (ssize_t)iov[i].iov_len;
+	if (n < wanted)
+		gather();
 	colo_listener_quick_ack(&reader.listener, c->fd);
 	colo_multifd_got(&c->multifd, (size_t)n);
 	return true;
@@ -237,6 +254,8 @@ read_main(int fd)
 		if (n <= 0)
 			exit(0);
 		colo_listener_quick_ack(&reader.listener, fd);
+		if (n < (ssize_t)AHEAD_SIZE)
+			gather();
 		reader.ahead_at = 0;
 		reader.ahead_end = (size_t)n;
 	}
@@ -326,6 +345,7 @@ main(int argc, char **argv)
 		die("usage: colo_reader unix:PATH|tcp:ADDR:PORT");
 	if (colo_listener_open(&reader.listener, &err) != 0)
 		die("%s", err.text);
+	prctl(PR_SET_TIMERSLACK, 1);
 	puts("ready");
 	fflush(stdout);
 	for (;;) {
