@@ -277,7 +277,10 @@ test_locked(void)
 
 	begin(COLO_SEAL_SHIFT_DEFAULT);
 	mapping_flags(colo_seal_session(&t.flow[0][0], 0), flags);
+	CU_ASSERT(flags[0] != '\0');
+#ifndef __SANITIZE_ADDRESS__ /* which makes mlock(2) do nothing */
 	CU_ASSERT(strstr(flags, " lo") != NULL || strstr(flags, " ht") != NULL);
+#endif
 	end();
 }
 

@@ -5,6 +5,7 @@
  * by the primary's list), a standby takes over from them, and what that one migrates to a file in
  * the end must hold the same. With every QEMU that is there; skipped where there is none.
  */
+#include "big_endian.h"
 #include "adapter.h"
 #include "device_state.h"
 #include "extra.h"
@@ -121,9 +122,7 @@ find_devices(struct dump *d)
 	for (d->device_end = d->at; d->device_end + 5 <= d->length; d->device_end++) {
 		const uint8_t *p = d->bytes + d->device_end;
 
-		if (p[0] == 6 && p[-1] == 0 &&
-			__builtin_bswap32(*(const uint32_t *)(const void *)(p + 1)) ==
-				d->length - d->device_end - 5)
+		if (p[0] == 6 && p[-1] == 0 && get_be32(p + 1) == d->length - d->device_end - 5)
 			return;
 	}
 	CU_FAIL_FATAL("no description");
