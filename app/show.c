@@ -250,6 +250,53 @@ show_callers(const struct colo_session_counters *now, const struct colo_session_
 	return rows;
 }
 
+/* An attack is to be seen at a glance: what was refused, by reason; other hosts' words are none. */
+static void
+show_refused(const struct colo_stats *now, const struct colo_stats *base, FILE *f)
+{
+	const char *separator = ": ";
+	uint64_t n[COLO_N_COUNTERS] = {0}, total = 0;
+
+	for (unsigned int i = COLO_drop_foreign + 1; i <= COLO_drop_handover_full; i++) {
+		for (unsigned int end = 0; end < 2; end++)
+			n[i] += now->channels[end].n[i] - base->channels[end].n[i];
+		total += n[i];
+	}
+	if (total == 0)
+		return;
+	fprintf(f, "%" PRIu64 " frames refused", total);
+	for (unsigned int i = 0; i < COLO_N_COUNTERS; i++) {
+		if (n[i] == 0)
+			continue;
+		fprintf(f, "%s%" PRIu64 " %s", separator, n[i],
+			strchr(colo_counter_name[i], '_') + 1);
+		separator = ", ";
+	}
+	fputc('\n', f);
+}
+
+static void
+show_callers_refused(
+	const struct colo_session_counters *now, const struct colo_session_counters *base, FILE *f)
+{
+	const char *separator = ": ";
+	uint64_t total = 0;
+
+	for (unsigned int i = COLO_SESSION_tcp_handshake_failed; i < COLO_SESSION_N_COUNTERS; i++)
+		total += now->n[i] - base->n[i];
+	if (total == 0)
+		return;
+	fprintf(f, "%" PRIu64 " callers refused", total);
+	for (unsigned int i = COLO_SESSION_tcp_handshake_failed; i < COLO_SESSION_N_COUNTERS; i++) {
+		if (now->n[i] == base->n[i])
+			continue;
+		fprintf(f, "%s%" PRIu64 " %s", separator, now->n[i] - base->n[i],
+			strchr(colo_session_counter_name[i], '_') + 1);
+		separator = ", ";
+	}
+	fputc('\n', f);
+}
+
 void
 colo_show_stats(const struct colo_control *control, unsigned int n_channels,
 	const struct colo_stats *base, bool all, FILE *f)
@@ -263,4 +310,7 @@ colo_show_stats(const struct colo_control *control, unsigned int n_channels,
 		rows += show_callers(&now.callers, &base->callers, all, f);
 	if (rows == 0)
 		fputs("all counters are 0; `show stats all` lists them\n", f);
+	show_refused(&now, base, f);
+	if (now.has_callers)
+		show_callers_refused(&now.callers, &base->callers, f);
 }

@@ -310,17 +310,21 @@ def test_second_caller(secondary):
 
 P = fake.PAGE
 FILL = bytes(range(256)) * 16
-# counter: frame, made from a FakePrimary that has sent one good page
+# counter: frame, made from a FakePrimary that has sent one good page. Fragments the kernel keeps to itself.
 BAD_FRAMES = {
     "drop_foreign": [
         lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), protocol=6),
         lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), ihl=0x46),
-        lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), port=0),
-        lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), source=bytes([169, 254, 7, 9])),
-        lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), udp_length=7),
-        lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), ip_length=65535)],
+        lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), source=bytes([169, 254, 7, 9]))],
+    "drop_checksum": [lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), checksum_xor=1),
+                      lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), udp_checksum=0xffff)],
+    "drop_jumbo": [lambda f: f.outer(f.page_packet([fake.raw(1, FILL), fake.raw(2, FILL)]))],
+    "drop_port": [lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), port=0),
+                  lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), port=1)],
     "drop_short": [lambda f: f.outer(b"\x01" * 31), lambda f: f.outer(b"")],
     "drop_length": [
+        lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), udp_length=7),
+        lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), ip_length=65535),
         lambda f: f.outer(f.page_packet([fake.raw(1, FILL)], length=31)),
         lambda f: f.outer(f.page_packet([fake.raw(1, FILL)], length=9999)),
         lambda f: f.outer(f.page_packet([fake.zero(1, 1)]) + b"x")],
@@ -330,8 +334,9 @@ BAD_FRAMES = {
         lambda f: f.outer(f.payload(fake.FRAME_FEEDBACK, b"", bytes(32)))],
     "drop_session": [lambda f: f.outer(f.page_packet([fake.raw(1, FILL)], session=0x4321))],
     "drop_channel": [lambda f: f.outer(f.page_packet([fake.raw(1, FILL)], channel=1)),
-                     lambda f: f.outer(f.page_packet([fake.raw(1, FILL)], channel=255)),
-                     lambda f: f.outer(f.page_packet([fake.raw(1, FILL)]), port=1)],
+                     lambda f: f.outer(f.page_packet([fake.raw(1, FILL)], channel=255))],
+    "drop_control": [lambda f: f.outer(f.payload(fake.FRAME_CONTROL, b"", bytes(8))),
+                     lambda f: f.outer(f.payload(fake.FRAME_CONTROL, b"", bytes(32)))],
     "drop_epoch": [lambda f: f.outer(f.page_packet([fake.raw(1, FILL)], epoch=0)),
                    lambda f: f.outer(f.page_packet([fake.raw(1, FILL)], epoch=2))],
     "drop_window": [lambda f: f.outer(f.page_packet([fake.raw(1, FILL)], slot=5000))],

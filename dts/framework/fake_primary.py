@@ -120,8 +120,9 @@ class FakePrimary:
         head = struct.pack(">BBHHHBBH", change.get("ihl", 0x45), 0, total, 0,
                            change.get("fragment", 0x4000), 64, change.get("protocol", 17), 0)
         head += change.get("source", self.IP) + self.peer_ip
-        head = head[:10] + struct.pack(">H", checksum(head)) + head[12:]
-        udp = struct.pack(">HHHH", self.PORT, change.get("port", self.peer_port), udp_length, 0)
+        head = head[:10] + struct.pack(">H", checksum(head) ^ change.get("checksum_xor", 0)) + head[12:]
+        udp = struct.pack(">HHHH", self.PORT, change.get("port", self.peer_port), udp_length,
+                          change.get("udp_checksum", 0))
         frame = self.peer_mac + self.MAC + b"\x08\x00" + head + udp + payload
         return frame[:change["cut"]] if "cut" in change else frame
 

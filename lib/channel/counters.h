@@ -33,13 +33,17 @@
 	X(rx_control, "control frames handed to the control core")                         \
 	X(rx_handed_over, "frames of another channel, handed to its poll core")            \
 	X(rx_duplicate, "page packets placed before")                                      \
-	X(drop_foreign, "not Ethernet/IP/UDP for one of our ports")                        \
+	X(drop_foreign, "not IP/UDP between our two addresses")                            \
+	X(drop_fragment, "part of a fragmented IP packet")                                 \
+	X(drop_checksum, "IP header's checksum is wrong, or UDP's is not 0")               \
+	X(drop_jumbo, "longer than the MTU")                                               \
+	X(drop_port, "for a UDP port that is no channel's")                                \
 	X(drop_short, "shorter than its headers")                                          \
 	X(drop_length, "length field does not fit the frame")                              \
 	X(drop_version, "other protocol version")                                          \
 	X(drop_type, "unknown frame type, or one that this end does not take")             \
 	X(drop_session, "of another session")                                              \
-	X(drop_channel, "no such channel")                                                 \
+	X(drop_channel, "no such channel, or not on this channel's UDP port")              \
 	X(drop_epoch, "of an epoch that is not open")                                      \
 	X(drop_window, "slot beyond the credit")                                           \
 	X(drop_seal, "seal not genuine, or of a key that is not in use")                   \
@@ -54,6 +58,7 @@
 	X(drop_twice, "page came already in this epoch")                                   \
 	X(drop_decode, "zstd does not decode to 4096 bytes")                               \
 	X(drop_content_crc, "CRC of the contents differs")                                 \
+	X(drop_control, "control frame that says what cannot be")                          \
 	X(drop_feedback, "feedback that says what cannot be")                              \
 	X(drop_handover_full, "control core's or other channel's ring is full")            \
 	/* receive: what else happened */                                                  \

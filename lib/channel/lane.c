@@ -96,10 +96,8 @@ colo_lane_answer(struct colo_lane *l, const struct colo_frame *f, struct colo_co
 	const struct colo_control_request *asked = (const struct colo_control_request *)l->request;
 	uint32_t rtt = now_us - l->sent_us;
 
-	if (f->length != sizeof(struct colo_header) + sizeof(*wire) || wire->is_reply != 1)
-		return false;
-	if (!l->waiting || rte_be_to_cpu_32(wire->sequence) != l->sequence ||
-		wire->op != asked->op || wire->result > COLO_RESULT_MAX)
+	if (!colo_lane_legal(f, false) || !l->waiting ||
+		rte_be_to_cpu_32(wire->sequence) != l->sequence || wire->op != asked->op)
 		return false;
 	l->waiting = false;
 	if (l->tries == 1) { /* Karn: no sample from what was asked twice */
@@ -144,6 +142,18 @@ static void
 send_reply(struct colo_lane_server *l)
 {
 	send_frame(l->rings, l->pool, &l->template, ++l->next_packet, &l->reply, sizeof(l->reply));
+}
+
+bool
+colo_lane_legal(const struct colo_frame *f, bool request)
+{
+	const void *body = f->head + sizeof(struct colo_header);
+	const struct colo_control_reply *reply = body;
+	uint16_t length = f->length - sizeof(struct colo_header);
+
+	if (request)
+		return request_legal(body, length);
+	return length == sizeof(*reply) && reply->is_reply == 1 && reply->result <= COLO_RESULT_MAX;
 }
 
 const struct colo_control_request *

@@ -58,6 +58,12 @@ void colo_lane_timer(struct colo_lane *l, uint64_t now_us);
 bool colo_lane_answer(struct colo_lane *l, const struct colo_frame *f,
 	struct colo_control_reply *reply, uint64_t now_us);
 
+/**
+ * Has a checked control frame the shape of a request (or of an answer)? Before the control core's
+ * ring: what has not does not take room there. Poll cores.
+ */
+bool colo_lane_legal(const struct colo_frame *f, bool request);
+
 /** Secondary's side. Owner: control core. */
 struct colo_lane_server {
 	struct colo_lane_rings *rings;

@@ -142,6 +142,7 @@ begin_session(struct colo_primary *p, uint32_t first_credit)
 		.peer = p->peer,
 		.session = p->session_id,
 		.n_channels = p->send->n_channels,
+		.mtu = p->config.mtu,
 		.sealed = p->seals.on};
 	phase->seal_shift = p->seals.shift;
 	phase->peer = p->peer;

@@ -179,6 +179,7 @@ colo_secondary_on_started(struct colo_secondary *s)
 		.peer = s->peer,
 		.session = s->session_id,
 		.n_channels = s->receive->n_channels,
+		.mtu = s->config.mtu,
 		.take_pages = true,
 		.sealed = s->seals.on};
 	p->seal_shift = s->seals.shift;

@@ -146,15 +146,19 @@ check_slot(struct colo_receiver *r, struct colo_page_packet *p)
 }
 
 /* Control frames go to the control core, which checks them again. */
-static bool
-to_control(struct colo_receiver *r, struct rte_mbuf *m)
+static enum colo_counter
+to_control(struct colo_receiver *r, const struct colo_frame *f)
 {
+	struct rte_mbuf *m = f->mbuf;
+
+	if (!colo_lane_legal(f, true))
+		return COLO_drop_control;
 	rte_pktmbuf_refcnt_update(m, 1); /* of all segments; the burst frees its own */
 	if (rte_ring_enqueue(r->end->lane.rx, m) != 0) {
 		rte_pktmbuf_refcnt_update(m, -1);
-		return false;
+		return COLO_drop_handover_full;
 	}
-	return true;
+	return COLO_rx_control;
 }
 
 static enum colo_counter
@@ -170,7 +174,7 @@ parse(struct colo_receiver *r, struct rte_mbuf *m, struct colo_page_packet *p)
 	if (why != COLO_FRAME_OK)
 		return why;
 	if (p->frame.type == COLO_FRAME_CONTROL)
-		return to_control(r, m) ? COLO_rx_control : COLO_drop_handover_full;
+		return to_control(r, &p->frame);
 	if (p->frame.channel != r->id)
 		return COLO_drop_channel;
 	why = check_slot(r, p);

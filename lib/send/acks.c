@@ -32,6 +32,8 @@ take(struct colo_sender *s, struct rte_mbuf *m)
 		return why;
 	if (f.type == COLO_FRAME_FEEDBACK)
 		return take_feedback(s, &f);
+	if (!colo_lane_legal(&f, false))
+		return COLO_drop_control;
 	rte_pktmbuf_refcnt_update(m, 1); /* of all segments; the burst frees its own */
 	if (rte_ring_enqueue(s->end->lane.rx, m) == 0)
 		return COLO_rx_control;

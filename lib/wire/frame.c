@@ -115,40 +115,63 @@ colo_frame_write_header(const struct colo_frame_template *t, struct colo_header 
 		h->crc = rte_cpu_to_be_32(colo_crc32(h, covered));
 }
 
-/* Outer headers. On success *payload, *room and *port say where UDP's payload is. */
-static bool
+/*
+ * Outer headers. Whose they are comes first, so that what other hosts say to each other is never
+ * counted as more than foreign. *ip_payload: bytes behind IP's header, as that says.
+ */
+static enum colo_counter
 check_ipv4(const struct colo_frame_filter *filter, const struct rte_ipv4_hdr *ip, uint32_t left,
 	uint32_t *ip_payload)
 {
 	uint16_t fragment = rte_be_to_cpu_16(ip->fragment_offset);
+	uint16_t length = rte_be_to_cpu_16(ip->total_length);
 
-	if (left < sizeof(*ip) || ip->version_ihl != RTE_IPV4_VHL_DEF)
-		return false;
+	if (ip->version_ihl != RTE_IPV4_VHL_DEF || ip->next_proto_id != IPPROTO_UDP ||
+		memcmp(&ip->src_addr, filter->peer.ip, 4) != 0 ||
+		memcmp(&ip->dst_addr, filter->local.ip, 4) != 0)
+		return COLO_drop_foreign;
 	if (fragment & (RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK))
-		return false;
-	if (ip->next_proto_id != IPPROTO_UDP || rte_be_to_cpu_16(ip->total_length) > left ||
-		rte_be_to_cpu_16(ip->total_length) < sizeof(*ip))
-		return false;
-	*ip_payload = rte_be_to_cpu_16(ip->total_length) - sizeof(*ip);
-	return memcmp(&ip->src_addr, filter->peer.ip, 4) == 0 &&
-	       memcmp(&ip->dst_addr, filter->local.ip, 4) == 0;
+		return COLO_drop_fragment;
+	if (rte_raw_cksum(ip, sizeof(*ip)) != UINT16_MAX)
+		return COLO_drop_checksum;
+	if (length > left || length < sizeof(*ip))
+		return COLO_drop_length;
+	*ip_payload = length - sizeof(*ip);
+	return COLO_FRAME_OK;
 }
 
-static bool
+static enum colo_counter
 check_ipv6(const struct colo_frame_filter *filter, const struct rte_ipv6_hdr *ip, uint32_t left,
 	uint32_t *ip_payload)
 {
-	if (left < sizeof(*ip) || ip->proto != IPPROTO_UDP ||
-		rte_be_to_cpu_16(ip->payload_len) + sizeof(*ip) > left)
-		return false;
 	*ip_payload = rte_be_to_cpu_16(ip->payload_len);
-	return memcmp(ip->src_addr, filter->peer.ip, 16) == 0 &&
-	       memcmp(ip->dst_addr, filter->local.ip, 16) == 0;
+	if ((ip->proto != IPPROTO_UDP && ip->proto != IPPROTO_FRAGMENT) ||
+		memcmp(ip->src_addr, filter->peer.ip, 16) != 0 ||
+		memcmp(ip->dst_addr, filter->local.ip, 16) != 0)
+		return COLO_drop_foreign;
+	if (ip->proto == IPPROTO_FRAGMENT)
+		return COLO_drop_fragment;
+	return *ip_payload + sizeof(*ip) > left ? COLO_drop_length : COLO_FRAME_OK;
 }
 
-/* @return UDP destination port, 0 if the frame is none of ours. Sets f->payload, f->length. */
-static uint16_t
-check_outer(const struct colo_frame_filter *filter, struct rte_mbuf *m, struct colo_frame *f)
+static enum colo_counter
+check_udp(
+	const struct colo_frame_filter *filter, const struct rte_udp_hdr *udp, uint32_t ip_payload)
+{
+	if (ip_payload < sizeof(*udp) || rte_be_to_cpu_16(udp->dgram_len) != ip_payload)
+		return COLO_drop_length;
+	if (udp->dgram_cksum != 0) /* ours have none */
+		return COLO_drop_checksum;
+	for (unsigned int c = 0; c < filter->n_channels; c++)
+		if (rte_be_to_cpu_16(udp->dst_port) == filter->local.channel_port[c])
+			return COLO_FRAME_OK;
+	return COLO_drop_port;
+}
+
+/* Sets f->payload, f->length and *port, UDP's destination. */
+static enum colo_counter
+check_outer(const struct colo_frame_filter *filter, struct rte_mbuf *m, struct colo_frame *f,
+	uint16_t *port)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 	bool is_ipv6 = filter->local.ip_version == 6;
@@ -156,25 +179,31 @@ check_outer(const struct colo_frame_filter *filter, struct rte_mbuf *m, struct c
 	uint32_t outer = COLO_ETHER_LEN + ip_len + sizeof(struct rte_udp_hdr);
 	uint32_t ip_payload = 0;
 	const struct rte_udp_hdr *udp;
-	bool ok;
+	enum colo_counter why;
 
-	if (rte_pktmbuf_data_len(m) < outer)
-		return 0;
+	if (rte_pktmbuf_data_len(m) < COLO_ETHER_LEN)
+		return COLO_drop_short;
 	if (eth->ether_type !=
 		rte_cpu_to_be_16(is_ipv6 ? RTE_ETHER_TYPE_IPV6 : RTE_ETHER_TYPE_IPV4))
-		return 0;
+		return COLO_drop_foreign;
+	if (rte_pktmbuf_data_len(m) < outer)
+		return COLO_drop_short;
 	if (is_ipv6)
-		ok = check_ipv6(filter, (const struct rte_ipv6_hdr *)(eth + 1),
+		why = check_ipv6(filter, (const struct rte_ipv6_hdr *)(eth + 1),
 			rte_pktmbuf_pkt_len(m) - COLO_ETHER_LEN, &ip_payload);
 	else
-		ok = check_ipv4(filter, (const struct rte_ipv4_hdr *)(eth + 1),
+		why = check_ipv4(filter, (const struct rte_ipv4_hdr *)(eth + 1),
 			rte_pktmbuf_pkt_len(m) - COLO_ETHER_LEN, &ip_payload);
+	if (why != COLO_FRAME_OK)
+		return why;
+	if (ip_payload + ip_len > filter->mtu)
+		return COLO_drop_jumbo;
 	udp = (const struct rte_udp_hdr *)((const uint8_t *)(eth + 1) + ip_len);
-	if (!ok || ip_payload < sizeof(*udp) || rte_be_to_cpu_16(udp->dgram_len) != ip_payload)
-		return 0;
+	why = check_udp(filter, udp, ip_payload);
 	f->payload = outer;
 	f->length = ip_payload - sizeof(*udp);
-	return rte_be_to_cpu_16(udp->dst_port);
+	*port = rte_be_to_cpu_16(udp->dst_port);
+	return why;
 }
 
 /* How many bytes the header's CRC covers; 0 if the frame is too short for what it says it holds. */
@@ -232,9 +261,9 @@ colo_frame_check(const struct colo_frame_filter *filter, struct rte_mbuf *m, str
 	enum colo_counter why;
 	uint16_t port;
 
-	port = check_outer(filter, m, f);
-	if (port == 0)
-		return COLO_drop_foreign;
+	why = check_outer(filter, m, f, &port);
+	if (why != COLO_FRAME_OK)
+		return why;
 	f->mbuf = m;
 	if (f->length < sizeof(*h))
 		return COLO_drop_short;

@@ -74,6 +74,7 @@ struct colo_frame_filter {
 	struct colo_address local, peer;
 	uint32_t session;
 	unsigned int n_channels;
+	uint32_t mtu;	 /**< largest IP packet that the peer sends */
 	bool take_pages; /**< secondary; else feedback */
 	bool sealed;	 /**< every frame of this session is */
 };

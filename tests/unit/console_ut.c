@@ -225,6 +225,15 @@ test_stats(void)
 	type("show stats\n");
 	says("tx_packets                          123              0  page packets sent");
 	says_not("drop_short");
+	says_not("refused");
+	control.channel[1][0].counters.n[COLO_drop_foreign] = 9; /* harmless */
+	type("show stats\n");
+	says_not("refused");
+	control.channel[1][0].counters.n[COLO_drop_fragment] = 3;
+	control.channel[0][0].counters.n[COLO_drop_seal] = 4;
+	control.channel[1][0].counters.n[COLO_drop_handover_full] = 1;
+	type("show stats\n");
+	says("\n8 frames refused: 3 fragment, 4 seal, 1 handover_full\n");
 	type("clear stats\n");
 	control.channel[1][0].counters.n[COLO_tx_packets] += 4;
 	type("show stats\n");
@@ -237,6 +246,7 @@ test_stats(void)
 	type("show stats\n");
 	says("tcp_late                                             7  callers that sent no whole");
 	says_not("tcp_busy");
+	says("\n7 callers refused: 7 late\n");
 	type("clear stats\n");
 	type("show stats\n");
 	says("all counters are 0");

@@ -36,10 +36,12 @@ begin(unsigned int ip_version)
 	t.at_primary = (struct colo_frame_filter){.local = t.primary,
 		.peer = t.secondary,
 		.session = SESSION,
+		.mtu = COLO_MTU_MIN,
 		.n_channels = N_CHANNELS};
 	t.at_secondary = (struct colo_frame_filter){.local = t.secondary,
 		.peer = t.primary,
 		.session = SESSION,
+		.mtu = COLO_MTU_MIN,
 		.n_channels = N_CHANNELS,
 		.take_pages = true};
 }
@@ -220,7 +222,7 @@ static void
 test_cut(void)
 {
 	for (unsigned int version = 4; version <= 6; version += 2) {
-		uint32_t all, taken = 0;
+		uint32_t all, wrong = 0;
 
 		begin(version);
 		make_page(0);
@@ -229,21 +231,32 @@ test_cut(void)
 			struct rte_mbuf *m = ut_packet_mbuf(&t.packet, t.pool, 0);
 
 			rte_pktmbuf_trim(m, all - n);
-			taken +=
-				colo_frame_check(&t.at_secondary, m, &t.frame) != COLO_drop_foreign;
+			wrong += colo_frame_check(&t.at_secondary, m, &t.frame) !=
+				 (n < t.packet.outer ? COLO_drop_short : COLO_drop_length);
 			rte_pktmbuf_free(m);
 		}
-		CU_ASSERT_EQUAL(taken, 0);
+		CU_ASSERT_EQUAL(wrong, 0);
 	}
 }
 
-/* Bend one thing of the outer headers, expect @p why. */
-#define FOREIGN(statement)                                                     \
-	do {                                                                   \
-		make_page(0);                                                  \
-		statement;                                                     \
-		CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_foreign); \
+/* IPv4's checksum fits what the header says now. */
+static void
+fix_checksum(void)
+{
+	ipv4()->hdr_checksum = 0;
+	ipv4()->hdr_checksum = rte_ipv4_cksum(ipv4());
+}
+
+/* Bend one thing of the outer headers, expect the counter. */
+#define OUTER(why, statement)                                           \
+	do {                                                            \
+		make_page(0);                                           \
+		statement;                                              \
+		if (!t.is_ipv6)                                         \
+			fix_checksum();                                 \
+		CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_##why); \
 	} while (0)
+#define FOREIGN(statement) OUTER(drop_foreign, statement)
 
 static void
 test_foreign_ipv4(void)
@@ -254,31 +267,51 @@ test_foreign_ipv4(void)
 	FOREIGN(ipv4()->version_ihl = 0x46);
 	FOREIGN(ipv4()->version_ihl = 0x44);
 	FOREIGN(ipv4()->version_ihl = 0x65);
-	FOREIGN(ipv4()->fragment_offset = RTE_BE16(RTE_IPV4_HDR_MF_FLAG));
-	FOREIGN(ipv4()->fragment_offset = RTE_BE16(1));
-	FOREIGN(ipv4()->fragment_offset = RTE_BE16(0x1fff));
 	FOREIGN(ipv4()->next_proto_id = IPPROTO_TCP);
 	FOREIGN(ipv4()->src_addr ^= RTE_BE32(1));
 	FOREIGN(ipv4()->src_addr ^= RTE_BE32(0x80000000));
 	FOREIGN(ipv4()->dst_addr ^= RTE_BE32(1));
-	FOREIGN(ipv4()->total_length = rte_cpu_to_be_16(t.packet.payload + 27));
-	FOREIGN(ipv4()->total_length = rte_cpu_to_be_16(t.packet.payload + 29));
-	FOREIGN(ipv4()->total_length = RTE_BE16(19));
-	FOREIGN(ipv4()->total_length = RTE_BE16(20));
-	FOREIGN(ipv4()->total_length = RTE_BE16(27));
-	FOREIGN(ipv4()->total_length = 0);
-	FOREIGN(ipv4()->total_length = UINT16_MAX);
-	FOREIGN(udp()->dgram_len = rte_cpu_to_be_16(t.packet.payload + 7));
-	FOREIGN(udp()->dgram_len = rte_cpu_to_be_16(t.packet.payload + 9));
-	FOREIGN(udp()->dgram_len = 0);
-	FOREIGN(udp()->dst_port = 0);
+	/* whatever else is wrong with what others say to each other */
+	FOREIGN(ipv4()->src_addr ^= RTE_BE32(1); ipv4()->fragment_offset = RTE_BE16(1);
+		ipv4()->total_length = 0);
 	make_page(0); /* "don't fragment" is no fragment, and not demanded */
 	ipv4()->fragment_offset = 0;
+	fix_checksum();
 	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_FRAME_OK);
 }
 
 static void
-test_foreign_ipv6(void)
+test_bent_ipv4(void)
+{
+	begin(4);
+	OUTER(drop_fragment, ipv4()->fragment_offset = RTE_BE16(RTE_IPV4_HDR_MF_FLAG));
+	OUTER(drop_fragment, ipv4()->fragment_offset = RTE_BE16(1));
+	OUTER(drop_fragment, ipv4()->fragment_offset = RTE_BE16(0x1fff));
+	OUTER(drop_length, ipv4()->total_length = rte_cpu_to_be_16(t.packet.payload + 27));
+	OUTER(drop_length, ipv4()->total_length = rte_cpu_to_be_16(t.packet.payload + 29));
+	OUTER(drop_length, ipv4()->total_length = RTE_BE16(19));
+	OUTER(drop_length, ipv4()->total_length = RTE_BE16(20));
+	OUTER(drop_length, ipv4()->total_length = RTE_BE16(27));
+	OUTER(drop_length, ipv4()->total_length = 0);
+	OUTER(drop_length, ipv4()->total_length = UINT16_MAX);
+	OUTER(drop_length, udp()->dgram_len = rte_cpu_to_be_16(t.packet.payload + 7));
+	OUTER(drop_length, udp()->dgram_len = rte_cpu_to_be_16(t.packet.payload + 9));
+	OUTER(drop_length, udp()->dgram_len = 0);
+	OUTER(drop_checksum, udp()->dgram_cksum = RTE_BE16(1));
+	for (unsigned int bit = 0; bit < 16; bit++) {
+		make_page(0);
+		ipv4()->hdr_checksum ^= 1 << bit;
+		CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_checksum);
+	}
+	make_page(0);
+	ipv4()->time_to_live--; /* without its checksum */
+	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_checksum);
+	fix_checksum();
+	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_FRAME_OK);
+}
+
+static void
+test_bent_ipv6(void)
 {
 	begin(6);
 	FOREIGN(ether()->ether_type = RTE_BE16(RTE_ETHER_TYPE_IPV4));
@@ -287,13 +320,29 @@ test_foreign_ipv6(void)
 	FOREIGN(ipv6()->src_addr[15] ^= 1);
 	FOREIGN(ipv6()->src_addr[0] ^= 0x80);
 	FOREIGN(ipv6()->dst_addr[15] ^= 1);
-	FOREIGN(ipv6()->payload_len = rte_cpu_to_be_16(t.packet.payload + 7));
-	FOREIGN(ipv6()->payload_len = rte_cpu_to_be_16(t.packet.payload + 9));
-	FOREIGN(ipv6()->payload_len = RTE_BE16(7));
-	FOREIGN(ipv6()->payload_len = 0);
-	FOREIGN(ipv6()->payload_len = UINT16_MAX);
-	FOREIGN(udp()->dgram_len = rte_cpu_to_be_16(t.packet.payload + 9));
-	FOREIGN(udp()->dst_port = 0);
+	OUTER(drop_fragment, ipv6()->proto = IPPROTO_FRAGMENT);
+	OUTER(drop_length, ipv6()->payload_len = rte_cpu_to_be_16(t.packet.payload + 7));
+	OUTER(drop_length, ipv6()->payload_len = rte_cpu_to_be_16(t.packet.payload + 9));
+	OUTER(drop_length, ipv6()->payload_len = RTE_BE16(7));
+	OUTER(drop_length, ipv6()->payload_len = 0);
+	OUTER(drop_length, ipv6()->payload_len = UINT16_MAX);
+	OUTER(drop_length, udp()->dgram_len = rte_cpu_to_be_16(t.packet.payload + 9));
+	OUTER(drop_checksum, udp()->dgram_cksum = RTE_BE16(0x8000));
+	OUTER(drop_port, udp()->dst_port = 0);
+}
+
+/* One byte more than the peer may send. */
+static void
+test_jumbo(void)
+{
+	for (unsigned int version = 4; version <= 6; version += 2) {
+		begin(version);
+		make_page(0);
+		t.at_secondary.mtu = t.packet.outer + t.packet.payload - COLO_ETHER_LEN;
+		CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_FRAME_OK);
+		t.at_secondary.mtu--;
+		CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_jumbo);
+	}
 }
 
 /* Both lengths agree with each other and lie about the frame: within it, and beyond. */
@@ -303,7 +352,7 @@ test_lengths_agree(void)
 	begin(4);
 	make_page(0);
 	colo_frame_write_outer(&t.packet.template, t.packet.bytes, t.packet.payload + 1);
-	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_foreign);
+	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_length);
 	CU_ASSERT_EQUAL(check(&t.at_secondary, 1), COLO_drop_length);
 	colo_frame_write_outer(&t.packet.template, t.packet.bytes, t.packet.payload - 1);
 	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_length);
@@ -319,20 +368,20 @@ static void
 test_ports(void)
 {
 	begin(4);
-	make_page(0);
-	udp()->dst_port = RTE_BE16(6001); /* of another channel */
-	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_channel);
-	udp()->dst_port = RTE_BE16(5999); /* of none */
-	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_channel);
-	udp()->dst_port = RTE_BE16(6000);
-	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_FRAME_OK);
+	OUTER(drop_channel, udp()->dst_port = RTE_BE16(6001)); /* of another channel */
+	OUTER(drop_port, udp()->dst_port = RTE_BE16(5999));    /* of none */
+	OUTER(drop_port, udp()->dst_port = RTE_BE16(6003));
+	OUTER(drop_port, udp()->dst_port = 0);
+	OUTER(FRAME_OK, udp()->dst_port = RTE_BE16(6000));
 	t.at_secondary.n_channels = 1;
 	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_FRAME_OK);
 	make_page(1);
+	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_port);
+	udp()->dst_port = RTE_BE16(6000);
 	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_channel);
 	t.at_secondary.n_channels = 0;
 	make_page(0);
-	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_channel);
+	CU_ASSERT_EQUAL(check(&t.at_secondary, 0), COLO_drop_port);
 }
 
 /* Each end takes what is for it, and control frames. */
@@ -433,7 +482,9 @@ static const struct ut_case cases[] = {
 	{"good frames", test_good},
 	{"cut frames", test_cut},
 	{"foreign frames, IPv4", test_foreign_ipv4},
-	{"foreign frames, IPv6", test_foreign_ipv6},
+	{"foreign frames, IPv6", test_bent_ipv6},
+	{"bent, IPv4", test_bent_ipv4},
+	{"longer than the MTU", test_jumbo},
 	{"lengths that agree and lie", test_lengths_agree},
 	{"ports", test_ports},
 	{"types", test_types},

@@ -74,6 +74,7 @@ next_frame(struct rte_ring *tx, bool at_secondary)
 		.peer = at_secondary ? t.a : t.b,
 		.session = SESSION,
 		.n_channels = 1,
+		.mtu = COLO_MTU_MIN,
 		.take_pages = at_secondary};
 	enum colo_counter why;
 	void *m;

@@ -715,7 +715,7 @@ test_segments(void)
 		make_valid();
 		inject_mbuf(ut_packet_mbuf(&t.packet, t.pool, split));
 		CU_ASSERT_EQUAL(
-			outcome(), split < t.packet.outer ? COLO_drop_foreign : COLO_rx_placed);
+			outcome(), split < t.packet.outer ? COLO_drop_short : COLO_rx_placed);
 		for (unsigned int i = 0; i < N_BLOCKS; i++)
 			colo_dirty_clear(&t.rig->blocks[1].block[i].recorded[0]);
 	}
@@ -736,9 +736,7 @@ test_control(void)
 		struct rte_mbuf *m, *out = NULL;
 
 		make_empty();
-		ut_packet_header(&t.packet)->type = COLO_FRAME_CONTROL;
-		t.packet.payload += 100;
-		ut_packet_seal(&t.packet);
+		ut_packet_control(&t.packet, true);
 		m = ut_packet_mbuf(&t.packet, t.pool, split);
 		inject_mbuf(m);
 		CU_ASSERT_EQUAL(outcome(), COLO_rx_control);
@@ -752,13 +750,38 @@ test_control(void)
 	end();
 }
 
+/* What is no request takes no room in the ring. */
+static void
+test_control_bad(void)
+{
+	struct colo_control_request *ask;
+
+	begin(4200, 4);
+	make_empty();
+	ut_packet_control(&t.packet, true);
+	ask = (struct colo_control_request *)(ut_packet_header(&t.packet) + 1);
+	t.packet.payload++;
+	ut_packet_seal(&t.packet);
+	check_drop(COLO_drop_control, "a byte more");
+	t.packet.payload -= 2;
+	ut_packet_seal(&t.packet);
+	check_drop(COLO_drop_control, "a byte less");
+	ut_packet_control(&t.packet, true);
+	ask->op = COLO_CONTROL_VERIFY + 1;
+	ut_packet_seal(&t.packet);
+	check_drop(COLO_drop_control, "unknown");
+	ut_packet_control(&t.packet, false);
+	check_drop(COLO_drop_control, "an answer");
+	CU_ASSERT_EQUAL(rte_ring_count(t.rig->receive.lane.rx), 0);
+	end();
+}
+
 static void
 test_control_full(void)
 {
 	begin(4200, 4);
 	make_empty();
-	ut_packet_header(&t.packet)->type = COLO_FRAME_CONTROL;
-	ut_packet_seal(&t.packet);
+	ut_packet_control(&t.packet, true);
 	for (unsigned int i = 0; i < COLO_LANE_RING - 1; i++) {
 		inject();
 		CU_ASSERT_EQUAL(outcome(), COLO_rx_control);
@@ -784,6 +807,7 @@ static const struct ut_case cases[] = {
 	{"no epoch, no session", test_no_epoch_no_session},
 	{"frames in two segments", test_segments},
 	{"control frames", test_control},
+	{"no control frames", test_control_bad},
 	{"more control frames than fit", test_control_full},
 };
 

@@ -114,14 +114,17 @@ test_control(void)
 	begin(0);
 	for (unsigned int i = 0; i < COLO_LANE_RING - 1; i++) {
 		make_feedback();
-		ut_packet_header(&t.packet)->type = COLO_FRAME_CONTROL;
+		ut_packet_control(&t.packet, false);
 		CU_ASSERT_EQUAL(inject(i % 2 ? 70 : 0), COLO_rx_control);
 	}
 	make_feedback();
-	ut_packet_header(&t.packet)->type = COLO_FRAME_CONTROL;
+	ut_packet_control(&t.packet, true);
+	CU_ASSERT_EQUAL(inject(0), COLO_drop_control);
+	make_feedback();
+	ut_packet_control(&t.packet, false);
 	CU_ASSERT_EQUAL(inject(0), COLO_drop_handover_full);
 	make_feedback();
-	ut_packet_header(&t.packet)->type = COLO_FRAME_CONTROL;
+	ut_packet_control(&t.packet, false);
 	CU_ASSERT_EQUAL(inject(70), COLO_drop_handover_full);
 	CU_ASSERT_EQUAL(rte_mempool_in_use_count(t.rig->port[1].tx_pool),
 		COLO_LANE_RING - 1 + (COLO_LANE_RING - 1) / 2);

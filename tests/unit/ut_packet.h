@@ -142,6 +142,26 @@ ut_packet_seal(struct ut_packet *p)
 	ut_packet_seal_crc(p);
 }
 
+/* A control frame instead: BEGIN, or the answer to it. */
+static inline void
+ut_packet_control(struct ut_packet *p, bool request)
+{
+	struct colo_header *h = ut_packet_header(p);
+	struct colo_control_request *ask = (struct colo_control_request *)(h + 1);
+	struct colo_control_reply *reply = (struct colo_control_reply *)(h + 1);
+
+	h->type = COLO_FRAME_CONTROL;
+	h->n_records = 0;
+	if (request)
+		*ask = (struct colo_control_request){
+			.sequence = RTE_BE32(1), .op = COLO_CONTROL_BEGIN};
+	else
+		*reply = (struct colo_control_reply){
+			.sequence = RTE_BE32(1), .op = COLO_CONTROL_BEGIN, .is_reply = 1};
+	p->payload = sizeof(*h) + (request ? sizeof(*ask) : sizeof(*reply));
+	ut_packet_seal(p);
+}
+
 /* As mbuf of one segment, or of two with the first @p split bytes in the first. */
 static inline struct rte_mbuf *
 ut_packet_mbuf(const struct ut_packet *p, struct rte_mempool *pool, uint32_t split)

@@ -133,6 +133,7 @@ ut_rig_filter(const struct ut_rig *r, unsigned int end)
 		.peer = r->address[1 - end],
 		.session = UT_RIG_SESSION,
 		.n_channels = r->o.n_channels,
+		.mtu = COLO_MTU_MAX,
 		.take_pages = end == 1,
 		.sealed = r->o.sealed};
 }
