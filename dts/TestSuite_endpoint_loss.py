@@ -64,12 +64,15 @@ class Watched:
         self.colo.protect(self.guest, self.primary, delay=DELAY_MS, multifd=self.multifd)
 
     def disturb(self, when, process, number):
-        """A signal at a process, between two checkpoints or within one."""
+        """A signal at a process, between two checkpoints or within one. @return a property of it"""
         if when == "within":
             self.pauses.wait_stop()
         else:
             wait_epochs(self.primary, 1)
         process.signal(number)
+        end = "primary" if process is self.primary else "secondary"
+        place = "between checkpoints" if when == "between" else "in a checkpoint"
+        return f"{'kills' if number == signal.SIGKILL else 'hangs'}.{end}, {place}"
 
     def check_freed(self):
         """It runs, in no COLO state, and never stood still for too long."""
@@ -104,28 +107,29 @@ def watched(start_run, lost, with_qmp=True, multifd=0):
 @pytest.mark.slow
 @pytest.mark.parametrize("when,multifd", [("between", 0), ("within", 0), ("within", 4)])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_secondary(start_run, number, when, multifd):
+def test_secondary(start_run, record_property, number, when, multifd):
     """Step: the secondary is killed, or hangs. Verify: the guest is freed within --hold; the primary
     says that it is unprotected, and protects it again.
     """
     w = watched(start_run, "secondary", multifd=multifd)
-    w.disturb(when, w.secondary, number)
+    what = w.disturb(when, w.secondary, number)
     w.primary.wait_for("^WARNING: PROTECTION LOST: .*UNPROTECTED", 10)
     w.check_freed()
     assert w.primary.alive(), w.primary.output()
     w.secondary.kill()
     w.check_again()
+    record_property(what, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when,multifd", [("between", 0), ("within", 0), ("within", 4)])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_primary(start_run, number, when, multifd):
+def test_primary(start_run, record_property, number, when, multifd):
     """Step: the primary is killed, or hangs. Verify: its keeper frees a guest that stands still
     within --hold; the next primary protects it again.
     """
     w = watched(start_run, "primary", multifd=multifd)
-    w.disturb(when, w.primary, number)
+    what = w.disturb(when, w.primary, number)
     if when == "between" and number == signal.SIGSTOP:
         time.sleep(2 * DELAY_MS / 1000)  # QEMU asks for a checkpoint and runs on: it needs no help
         w.check_counts()
@@ -133,33 +137,35 @@ def test_primary(start_run, number, when, multifd):
     w.check_freed()
     w.primary.kill()
     w.check_again()
+    record_property(what, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number,when", [(signal.SIGKILL, "between"), (signal.SIGSTOP, "within")])
-def test_secondary_without_qmp(start_run, number, when):
+def test_secondary_without_qmp(start_run, record_property, number, when):
     """Step: the secondary is lost, the primary has no qmp=. Verify: it says what must be sent; that
     frees the guest; it is protected again.
     """
     w = watched(start_run, "secondary", with_qmp=False)
-    w.disturb(when, w.secondary, number)
+    what = w.disturb(when, w.secondary, number)
     w.primary.wait_for("x-colo-lost-heartbeat", 10)
     w.guest.free()
     w.check_counts()
     assert w.primary.alive(), w.primary.output()
     w.secondary.kill()
     w.check_again()
+    record_property(what, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_primary_without_qmp(start_run, number):
+def test_primary_without_qmp(start_run, record_property, number):
     """Step: the primary is lost within a checkpoint, without qmp=. Verify: what a cluster manager
     sends (yank out of band, then x-colo-lost-heartbeat) frees the guest; it is protected again.
     """
     w = watched(start_run, "primary", with_qmp=False)
     oob = Qmp(w.guest.qmp, oob=True)
-    w.disturb("within", w.primary, number)
+    what = w.disturb("within", w.primary, number)
     time.sleep(0.3)
     oob.command_oob("yank", instances=[{"type": "migration"}])
     oob.close()
@@ -167,6 +173,7 @@ def test_primary_without_qmp(start_run, number):
     w.check_counts()
     w.primary.kill()
     w.check_again()
+    record_property(what, 1)
 
 
 class Cut(Colo):
@@ -201,7 +208,7 @@ class Cut(Colo):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["between", "within"])
-def test_cut(start_run, when):
+def test_cut(start_run, record_property, when):
     """Step: the wire is cut, nobody says goodbye; it is mended. Verify: the guest is freed within
     --hold, and protected again by the same two.
     """
@@ -216,6 +223,7 @@ def test_cut(start_run, when):
     w.check_freed()
     colo.wire("up")
     w.check_again()
+    record_property("faults.wire cut", 1)
 
 
 # An abort from outside
@@ -261,7 +269,7 @@ def test_stop_between(start_run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["stop", signal.SIGUSR1])
-def test_abort_within(start_run, how):
+def test_abort_within(start_run, record_property, how):
     """Step: the secondary hangs, the guest stands still in a checkpoint; `stop`, or the signal.
 
     Verify: the guest runs within 100 ms; it is protected again.
@@ -290,3 +298,4 @@ def test_abort_within(start_run, how):
     guest.protect(colo.listen, delay=DELAY_MS)
     p.wait_for(PROTECTED)
     assert gap(guest.lines()) is None
+    record_property("hangs.secondary, in a checkpoint", 1)

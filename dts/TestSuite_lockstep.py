@@ -123,7 +123,7 @@ def kill_primary(two, primary, secondary, moments):
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(15, marks=pytest.mark.slow)])
-def test_primary_killed(start_run, kills):
+def test_primary_killed(start_run, record_property, kills):
     """Step: kill -9 the primary at random moments; the last time, let the guest here take over.
 
     Verify: each time the guest here runs on, untouched by what had come of the next checkpoint, until
@@ -143,6 +143,8 @@ def test_primary_killed(start_run, kills):
     assert len(summaries(hypervisor, "takes over from")) == 1
     check(hypervisor)
     assert hypervisor.alive()
+    record_property("kills.primary", kills)
+    record_property("takeovers", 1)
 
 
 def test_failover_on_peer_loss(start_run):
@@ -161,7 +163,7 @@ def check_unprotected(primary):
 
 
 @pytest.mark.parametrize("moment", ["random", pytest.param("between", marks=pytest.mark.slow)])
-def test_hypervisor_killed(start_run, moment):
+def test_hypervisor_killed(start_run, record_property, moment):
     """Step: kill -9 the hypervisor; start another, protect again.
 
     Verify: the session is ended in order, with one sentence; a primary is refused while there is no
@@ -183,6 +185,7 @@ def test_hypervisor_killed(start_run, moment):
     check(hypervisor)
     assert len(summaries(hypervisor, "loaded")) == 3
     assert secondary.stop() == 0, secondary.output()
+    record_property("kills.hypervisor", 1)
 
 
 def test_hypervisor_killed_then_failover(start_run):
@@ -235,7 +238,7 @@ def test_hypervisor_silent(start_run):
 
 
 @pytest.mark.parametrize("turns", [1, pytest.param(8, marks=pytest.mark.slow)])
-def test_both_killed(start_run, turns):
+def test_both_killed(start_run, record_property, turns):
     """Step: kill -9 the primary in the midst of checkpoints, then the hypervisor; let another one
     take over.
 
@@ -263,6 +266,8 @@ def test_both_killed(start_run, turns):
             check(second)
         secondary.stop()
         second.kill()
+    record_property("kills.primary", turns)
+    record_property("kills.hypervisor", turns)
 
 
 def test_second_hypervisor_refused(start_run):

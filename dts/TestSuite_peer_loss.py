@@ -99,7 +99,7 @@ def check_secondary_lost(two, primary, secondary, seen):
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
-def test_kill_each_in_turn(start_run, kills):
+def test_kill_each_in_turn(start_run, record_property, kills):
     """Step: 20 times, or 4 in a hurry, kill -9 the primary or the secondary, by turns, at a random moment.
 
     Verify: guest memory equals a committed checkpoint; the survivor says what is the case, and
@@ -129,6 +129,9 @@ def test_kill_each_in_turn(start_run, kills):
     assert primary.wait() == 0, primary.output()
     check_verified(two.report(), 5)
     assert secondary.stop() == 0, secondary.output()
+    record_property("kills.primary", (kills + 1) // 2)
+    record_property("kills.secondary", kills // 2)
+    record_property("epochs.committed", sum(held) + 5)
 
 
 def test_the_comparison_can_fail(start_run):
@@ -156,7 +159,7 @@ def test_the_comparison_can_fail(start_run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", [0.03, 0.4])
-def test_primary_hangs(start_run, moment):
+def test_primary_hangs(start_run, record_property, moment):
     """Step: the primary is stopped, not dead; later it wakes up.
 
     Verify: the secondary notices within --peer-timeout and holds a whole checkpoint; the primary
@@ -176,6 +179,7 @@ def test_primary_hangs(start_run, moment):
     assert "PROTECTION LOST" in primary.output()
     if holds != 0:
         assert two.memory(holds - 1, holds - 1) == f"whole {holds - 1}"
+    record_property("hangs.primary", 1)
     primary = two.primary("--epochs", 3, "--interval", 0, "--verify")
     assert primary.wait() == 0, primary.output()
     check_verified(two.report(), 3)
@@ -185,7 +189,7 @@ def test_primary_hangs(start_run, moment):
 @pytest.mark.slow
 @pytest.mark.parametrize("interval", [0, 60000])
 @pytest.mark.parametrize("moment", [0.03, 0.4])
-def test_secondary_hangs(start_run, moment, interval):
+def test_secondary_hangs(start_run, record_property, moment, interval):
     """Step: the secondary is stopped: while checkpoints are taken, and between two of them.
 
     Verify: the primary notices within --peer-timeout, says so, ends with 3. The secondary wakes
@@ -203,6 +207,7 @@ def test_secondary_hangs(start_run, moment, interval):
     assert "WARNING: PROTECTION LOST: " in primary.output()
     secondary.signal(signal.SIGCONT)
     check_primary_lost(two, primary, secondary, 0)
+    record_property("hangs.secondary", 1)
     primary = two.primary("--epochs", 3, "--interval", 0, "--verify")
     assert primary.wait() == 0, primary.output()
     check_verified(two.report(), 3)
@@ -220,7 +225,7 @@ def kill_both(two):
 
 
 @pytest.mark.slow
-def test_both_die(start_run):
+def test_both_die(start_run, record_property):
     """Step: both are killed at once; start a secondary without --recover, with it but without a
     standby, without a file, with everything, and without the journal.
 
@@ -240,6 +245,7 @@ def test_both_die(start_run):
     assert holds >= known and two.memory(holds - 1, holds - 1) == f"whole {holds - 1}"
     assert secondary.stop() == 0, secondary.output()
 
+    record_property("kills.both at once", 2)
     two.journal.unlink(missing_ok=True)
     kill_both(two)
     two.journal.unlink()
@@ -278,7 +284,7 @@ def check_goes_on(guest):
 
 
 @pytest.mark.slow
-def test_guest_survives_its_protectors(start_run):
+def test_guest_survives_its_protectors(start_run, record_property):
     """Step: around a Linux guest, kill -9 the primary and the secondary by turns, 6 times.
 
     Verify: the guest runs on, whether it was paused at that moment or not.
@@ -300,11 +306,13 @@ def test_guest_survives_its_protectors(start_run):
             assert primary.wait(TIMEOUT_MS / 1000 + slack()) == 3, primary.output()
             secondary = two.secondary(*LIMITS)
         check_goes_on(guest)
+    record_property("kills.primary", 3)
+    record_property("kills.secondary", 3)
     assert secondary.stop() == 0, secondary.output()
 
 
 @pytest.mark.slow
-def test_guest_dies(start_run):
+def test_guest_dies(start_run, record_property):
     """Step: kill -9 the guest's QEMU. Verify: the primary ends with 4; the secondary holds a
     checkpoint and waits to be told.
     """
@@ -318,6 +326,7 @@ def test_guest_dies(start_run):
     assert "the guest is gone" in primary.output()
     holds = int(secondary.wait_for(f"{HOLDS}; waiting to be told", 5).group(1))
     assert holds >= last_epoch(primary)
+    record_property("kills.guest", 1)
     assert secondary.stop() == 0, secondary.output()
 
 

@@ -224,7 +224,7 @@ def flood(run, port, kinds, seconds):
 
 
 @pytest.mark.parametrize("kinds", [["silent", "garbage"], ["byte", "http"], ["hello", "comings"]])
-def test_flood_in_a_session(two, kinds):
+def test_flood_in_a_session(two, record_property, kinds):
     """Step: checkpoints every 100 ms; floods of callers for 3 s. Verify: checkpoints go on meanwhile and
     afterwards, the session stays the one that it was, the attack is visible, the log does not grow."""
     secondary = two.secondary()
@@ -239,7 +239,9 @@ def test_flood_in_a_session(two, kinds):
     assert after - before >= 5, primary.output()[-2000:]
     primary.wait_for(f"^epoch {after + 5}:", 30)
     now = callers(secondary)
-    made = sum(int(re.search(r"(\d+) calls", f.output()).group(1)) for f in floods)
+    made = [int(re.search(r"(\d+) calls", f.output()).group(1)) for f in floods]
+    for kind, calls in zip(kinds, made):
+        record_property(f"callers.{kind}", calls)
     assert now["tcp_accepted"] > 500, (now, made)
     told = [x for x in secondary.output().splitlines()[lines:] if not x.startswith("epoch ")]
     assert len(told) < 40, told

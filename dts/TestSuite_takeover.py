@@ -91,11 +91,15 @@ def uncommitted(turn, primary):
     turn.secondary.signal(signal.SIGCONT)
 
 
+PLACES = {between: "between checkpoints", within: "in a checkpoint",
+          unacknowledged: "committed, not told", uncommitted: "sent, not committed"}
+
+
 @pytest.mark.parametrize("moment,kills", [
     pytest.param(between, 6, marks=pytest.mark.slow), pytest.param(within, 8, marks=pytest.mark.slow),
     pytest.param(unacknowledged, 4, marks=pytest.mark.slow),
     pytest.param(uncommitted, 4, marks=pytest.mark.slow)], ids=lambda p: getattr(p, "__name__", str(p)))
-def test_killed(start_run, moment, kills):
+def test_killed(start_run, record_property, moment, kills):
     """Step: so often, QEMU is killed at that moment. Verify: the standby counts on each time."""
     colo = Colo(start_run(huge_mib(VGA.total_mib())), VGA, channels=4)
     primary = colo.primary(*HOLD)
@@ -111,11 +115,13 @@ def test_killed(start_run, moment, kills):
         if not primary.alive():
             primary = colo.primary(*HOLD)
     assert primary.stop() in (0, 3, 4), primary.output()
+    record_property(f"kills.guest, {PLACES[moment]}", kills)
+    record_property("takeovers", kills)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("multifd", [0, 4])
-def test_precopy_state(start_run, multifd):
+def test_precopy_state(start_run, record_property, multifd):
     """Step: killed before the first checkpoint. Verify: the standby goes on from precopy's state."""
     colo = Colo(start_run(huge_mib(VGA.total_mib())), VGA, channels=4)
     primary = colo.primary(*HOLD)
@@ -129,10 +135,12 @@ def test_precopy_state(start_run, multifd):
     assert pauses.events == []
     take_over(secondary, standby)
     check_goes_on(guest, standby, at_least)
+    record_property("kills.guest, between checkpoints", 1)
+    record_property("takeovers", 1)
 
 
 @pytest.mark.slow
-def test_no_state(start_run):
+def test_no_state(start_run, record_property):
     """Step: killed in the middle of precopy. Verify: nothing can take over, and that is said; the
     next guest is protected.
     """
@@ -158,10 +166,13 @@ def test_no_state(start_run):
     take_over(secondary, standby, seen=secondary.output().rindex("PROTECTED") if
               "PROTECTED" in secondary.output() else 0)
     check_goes_on(guest, standby, at_least)
+    record_property("kills.guest, in precopy", 1)
+    record_property("kills.guest, between checkpoints", 1)
+    record_property("takeovers", 1)
 
 
 @pytest.mark.slow
-def test_third_standby(start_run):
+def test_third_standby(start_run, record_property):
     """Step: the standby that took over is protected, killed, and so is the next one.
 
     Verify: the counter has no gap, over all of them.
@@ -181,10 +192,12 @@ def test_third_standby(start_run):
         guest = standby
         if not primary.alive():
             primary = colo.primary(*HOLD)
+    record_property("kills.guest, between checkpoints", 3)
+    record_property("takeovers", 3)
 
 
 @pytest.mark.slow
-def test_linux(start_run):
+def test_linux(start_run, record_property):
     """Step: a Linux guest over multifd with zstd, killed. Verify: the standby counts on."""
     run = start_run(huge_mib(256))
     colo = Colo(run, Hardware(mib=256), channels=4)
@@ -201,3 +214,5 @@ def test_linux(start_run):
     guest.kill()
     take_over(secondary, standby)
     check_goes_on(guest, standby, at_least)
+    record_property("kills.guest, between checkpoints", 1)
+    record_property("takeovers", 1)

@@ -12,7 +12,7 @@ import sys
 import colo_env as env
 import poll_core_rule
 
-NO_HEADER = re.compile(r"(LICENSE|(seed|grown|found)_\w+|.*\.(md|json|png|svg|zst)|\.git\w+|\.clang-format|\.editorconfig)$")
+NO_HEADER = re.compile(r"(LICENSE|(seed|grown|found)_\w+|.*\.(md|json|patch|png|svg|zst)|\.git\w+|\.clang-format|\.editorconfig)$")
 
 
 def tracked_files():

@@ -18,6 +18,7 @@ import xml.etree.ElementTree
 
 import colo_env as env
 import fuzz
+import mutate
 import sim
 
 UNIT_HUGE_MIB = 512      # for all unit tests, which run one after the other
@@ -25,6 +26,7 @@ SUITE_TIMEOUT_S = 900
 SIM_SEEDS = 5000         # of the full tier; the first 200 are a test that meson knows
 FUZZ_SECONDS = 30        # of the full tier, each target; the corpora are tests that meson knows
 FUZZ_JOBS = 2
+RESULTS = ["total.json", "simulation.json", "mutations.json", "fuzz.json"]  # and a .xml a suite
 # werror: with sanitizers gcc warns of what cannot happen; the plain build keeps it on
 SANITIZE = ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dbuildtype=debugoptimized",
             "-Dwerror=false"]
@@ -37,11 +39,14 @@ class Tally:
 
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.rows = []
 
     def add(self, name, passed, failed, skipped, seconds, output=""):
         self.passed += passed
         self.failed += failed
         self.skipped += skipped
+        self.rows.append({"name": name, "passed": passed, "failed": failed, "skipped": skipped,
+                          "seconds": round(seconds, 1)})
         words = [f"{passed:4d} passed"]
         words += [f"{failed} FAILED"] if failed else []
         words += [f"{skipped} skipped"] if skipped else []
@@ -52,6 +57,11 @@ class Tally:
     def closing_line(self):
         tail = f", {self.skipped} skipped" if self.skipped else ""
         return f"{self.passed} passed, {self.failed} failed{tail}"
+
+    def write_json(self, path):
+        path.write_text(json.dumps({"passed": self.passed, "failed": self.failed,
+                                    "skipped": self.skipped, "rows": self.rows}, indent=1) + "\n",
+                        "utf-8")
 
 
 def run_bounded(command, timeout, **kwargs):
@@ -120,21 +130,51 @@ def run_programs(tally, directory, quick, label):
             run_program(tally, test, label)
 
 
-def run_simulation(tally):
+def run_simulation(tally, scratch):
     """Many seeds of tests/sim, on all CPUs."""
     began = time.monotonic()
     outcome = sim.simulate(env.ROOT / "build", SIM_SEEDS, first=201)
+    outcome.write_json(scratch / "simulation.json")
     tally.add("simulation", outcome.passed, outcome.failed, 0, time.monotonic() - began,
               "\n".join(outcome.failures))
 
 
-def run_fuzzers(tally, seconds):
+def run_mutations(tally, scratch):
+    """Each patch of tests/mutations, in scratch copies of the tree: a test must notice."""
+    began = time.monotonic()
+    lines = []
+    outcome = mutate.Outcome()
+    try:
+        outcome = mutate.mutate(mutate.load(), say=lines.append)
+    except env.EnvError as why:
+        outcome.failures.append(str(why))
+        lines.append(str(why))
+    outcome.write_json(scratch / "mutations.json")
+    tally.add("mutations", len(outcome.caught), len(outcome.survived) + len(outcome.failures), 0,
+              time.monotonic() - began, "\n".join(lines))
+
+
+def run_fuzzers(tally, seconds, scratch):
     """Each target of tests/fuzz for so long."""
     began = time.monotonic()
     outcomes = fuzz.run(fuzz.fuzz_target, fuzz.all_targets(), seconds, FUZZ_JOBS)
+    fuzz.write_json(scratch / "fuzz.json", outcomes)
     failed = [outcome for outcome in outcomes if outcome.failed]
     tally.add("fuzz", len(outcomes) - len(failed), len(failed), 0, time.monotonic() - began,
               "\n".join(outcome.text for outcome in failed))
+
+
+PARTS = ["simulation", "mutations", "fuzz"]  # beside the suites of dts/, and by --suite as well
+
+
+def run_parts(tally, names, fuzz_seconds, scratch):
+    """Those of them."""
+    if "simulation" in names:
+        run_simulation(tally, scratch)
+    if "mutations" in names:
+        run_mutations(tally, scratch)
+    if "fuzz" in names:
+        run_fuzzers(tally, fuzz_seconds, scratch)
 
 
 def count_junit(path):
@@ -171,15 +211,23 @@ def run_suite(tally, suite, quick, scratch):
     tally.add(suite.stem, passed, failed, skipped, seconds, text)
 
 
-def prepare(quick):
+def prepare(quick, suites):
     """Install and build everything before the first test, so that no test's time includes it."""
     env.ensure_packages(env.BUILD_PACKAGES + env.GUEST_PACKAGES + env.TEST_PACKAGES
                         + env.CHECK_PACKAGES)
     env.build()
-    if not quick:
+    if not quick and not suites:
         env.build("build-sanitize", SANITIZE)
+    if "fuzz" in suites or (not quick and not suites):
         env.ensure_packages(fuzz.PACKAGES)
         fuzz.build()
+
+
+def clear_results(folder):
+    """Of a former run nothing must be left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [*folder.glob("TestSuite_*.xml"), *(folder / name for name in RESULTS)]:
+        old.unlink(missing_ok=True)
 
 
 def interrupted(*_):
@@ -191,15 +239,21 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/test", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="only the fast tier, below 3 minutes")
     parser.add_argument("--suite", metavar="NAME", action="append",
-                        help="only this file of dts/, for example memif (repeatable)")
+                        help="only this file of dts/, for example memif, or one of "
+                             f"{', '.join(PARTS)} (repeatable)")
     parser.add_argument("--fuzz-seconds", type=float, default=FUZZ_SECONDS, metavar="S",
                         help=f"of each fuzz target, in the full tier ({FUZZ_SECONDS})")
+    parser.add_argument("--results", metavar="DIR", type=pathlib.Path,
+                        help="keep what each suite reports there, for scripts/reliability-report")
     args = parser.parse_args()
     began = time.monotonic()
-    prepare(args.quick or args.suite)
+    if args.results:
+        args.results = args.results.resolve()
+        clear_results(args.results)
+    prepare(args.quick, args.suite or [])
     env.become_root()
     tally = Tally()
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix="dpdk-colo-test."))
+    scratch = args.results or pathlib.Path(tempfile.mkdtemp(prefix="dpdk-colo-test."))
     try:
         if not args.suite:
             huge = env.Hugepages(UNIT_HUGE_MIB)
@@ -207,16 +261,20 @@ def main():
                 run_programs(tally, "build", args.quick, "")
                 if not args.quick:
                     run_programs(tally, "build-sanitize", False, "sanitized ")
-                    run_simulation(tally)
-                    run_fuzzers(tally, args.fuzz_seconds)
+                    run_parts(tally, PARTS, args.fuzz_seconds, scratch)
             finally:
                 huge.close()
+        else:
+            run_parts(tally, args.suite, args.fuzz_seconds, scratch)
         suites = sorted((env.ROOT / "dts").glob("TestSuite_*.py"))
         for suite in suites:
             if not args.suite or suite.stem[len("TestSuite_"):] in args.suite:
                 run_suite(tally, suite, args.quick, scratch)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if args.results:
+            tally.write_json(scratch / "total.json")
+        else:
+            shutil.rmtree(scratch, ignore_errors=True)
     print(f"all of it in {time.monotonic() - began:.0f} s")
     print(tally.closing_line(), flush=True)
     return 0 if tally.failed == 0 and tally.passed > 0 else 1

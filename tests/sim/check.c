@@ -248,7 +248,8 @@ check_committed(struct sim_primary *it)
 	const struct colo_primary *p = &it->p;
 	const struct sim_model *m = &sim.model;
 
-	bool begins = it->seen == COLO_PRIMARY_GREETING && p->state == COLO_PRIMARY_OPENING;
+	/* with a request to stop that waited it has left again in the same turn */
+	bool begins = it->seen == COLO_PRIMARY_GREETING && p->state != COLO_PRIMARY_GREETING;
 
 	if (!begins && p->session_id == it->seen_session && p->committed > it->seen_committed)
 		SIM_CHECK(m->commit_session == p->session_id && m->commit_epoch >= p->committed,

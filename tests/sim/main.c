@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * colo-sim --seeds N [--first S] [--minutes M] [--until-failure] | --seed S [--trace]
+ * colo-sim --seeds N [--first S] [--minutes M] [--until-failure] [--json FILE]
+ * colo-sim --seed S [--trace]
  *
  * Runs seeds one after the other and says how many held. A batch of seeds counts as one test.
  */
@@ -24,6 +25,7 @@ struct options {
 	uint64_t first, seeds;
 	double minutes;
 	const char *failed; /* a file of seeds that failed once: they come first */
+	const char *json;   /* where the figures are written */
 	bool trace, one, until_failure;
 };
 
@@ -180,6 +182,32 @@ summary(const struct tally *t, double took)
 		t->seeds, sim.count[SIM_commits], t->failures, took);
 }
 
+/* Each figure by its name in SIM_COUNTS. @return 0, or 1 if it could not be written. */
+static int
+write_json(const struct tally *t, const char *path)
+{
+	static const struct {
+		const char *name, *text;
+	} counts[] = {
+#define X(name, text) {#name, text},
+		SIM_COUNTS(X)
+#undef X
+	};
+	FILE *f = fopen(path, "w");
+
+	if (f == NULL) {
+		fprintf(stderr, "colo-sim: cannot write %s\n", path);
+		return 1;
+	}
+	fprintf(f, "{\"seeds\": %" PRIu64 ", \"failures\": %" PRIu64 ",\n \"counts\": {", t->seeds,
+		t->failures);
+	for (unsigned int i = 0; i < SIM_N_COUNTS; i++)
+		fprintf(f, "%s\n  \"%s\": {\"what\": \"%s\", \"value\": %" PRIu64 "}",
+			i == 0 ? "" : ",", counts[i].name, counts[i].text, sim.count[i]);
+	fprintf(f, "\n }}\n");
+	return fclose(f) != 0;
+}
+
 static int
 run_all(const struct options *o)
 {
@@ -201,6 +229,8 @@ run_all(const struct options *o)
 	if (o->one)
 		printf("digest %016" PRIx64 "\n", sim.digest);
 	summary(&t, seconds() - begin);
+	if (o->json != NULL)
+		t.failed += write_json(&t, o->json);
 	printf("%" PRIu64 " passed, %" PRIu64 " failed\n", t.passed, t.failed);
 	return t.failed == 0 ? 0 : 1;
 }
@@ -209,7 +239,7 @@ static void
 usage(void)
 {
 	fprintf(stderr, "usage: colo-sim --seeds N [--first S] [--minutes M] [--failed FILE] "
-			"[--until-failure]\n"
+			"[--until-failure] [--json FILE]\n"
 			"       colo-sim --seed S [--trace]\n");
 	exit(1);
 }
@@ -236,6 +266,7 @@ parse(struct options *o, int argc, char **argv)
 		{"seed", required_argument, NULL, 's'},
 		{"trace", no_argument, NULL, 't'},
 		{"until-failure", no_argument, NULL, 'u'},
+		{"json", required_argument, NULL, 'j'},
 		{NULL, 0, NULL, 0},
 	};
 	int c;
@@ -264,6 +295,9 @@ parse(struct options *o, int argc, char **argv)
 			break;
 		case 'u':
 			o->until_failure = true;
+			break;
+		case 'j':
+			o->json = optarg;
 			break;
 		default:
 			usage();
