@@ -181,3 +181,20 @@ def test_quickstart_notices(standby, problem, tmp_path):
     else:
         with pytest.raises(module.Failed, match=problem):
             module.check(guest, standby, FakeWatched, secondary)
+
+
+@pytest.mark.parametrize("says,status,crashes,failed", [
+    ("#9 DONE cov: 77 ft: 80", 0, 0, False),
+    ("artifact_prefix=/f/stream-; Test unit written to /f/stream-crash-0", 77, 1, True),
+    ("artifact_prefix=/f/stream-; Test unit written to /f/stream-leak-0", 77, 1, True),
+    ("artifact_prefix=/f/stream-; Test unit written to /f/stream-timeout-0", 70, 1, True),
+    ("artifact_prefix=/f/stream-; Test unit written to /f/stream-slow-unit-0", 0, 0, False),
+    ("EAL does not start", 1, 0, True)])
+def test_fuzz_notices(says, status, crashes, failed):
+    """Step: a target ends in each way. Verify: it is counted as it is, with its figures."""
+    fuzz = load_script("fuzz")
+    outcome = fuzz.Outcome("stream")
+    code = f"echo '{says}'; echo 'stat::number_of_executed_units: 9'; exit {status}"
+    fuzz.run_command(outcome, ["sh", "-c", code], 1)
+    assert (len(outcome.findings), outcome.failed, outcome.executions) == (crashes, failed, 9)
+    assert outcome.edges == (77 if status == 0 and crashes == 0 and "cov" in says else 0)

@@ -26,7 +26,7 @@ INPUT_TIMEOUT_S = 20      # one input: on a busy machine the slowest take 50 ms
 START_TIMEOUT_S = 120     # beyond its seconds: EAL, reading of the corpus
 MEMORY_MIB = 2048
 LENGTH_MAX = 16384        # bytes of an input
-FINDING = re.compile(r"^Test unit written to (\S+)", re.M)
+FINDING = re.compile(r"; Test unit written to (\S+)")
 EXECUTIONS = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.M)
 EDGES = re.compile(r"\bcov: (\d+)")
 ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=0:handle_abort=1",
@@ -78,8 +78,8 @@ def _command(folder, target, arguments):
     return [str(word) for word in command + list(arguments)]
 
 
-def _run(outcome, command, seconds):
-    """@return nothing: all is in the outcome."""
+def run_command(outcome, command, seconds):
+    """Run a target for @p seconds; what came of it is in the outcome."""
     began = time.monotonic()
     environment = {**os.environ, **ENVIRONMENT}
     symbolizer = shutil.which("llvm-symbolizer-14")
@@ -113,15 +113,15 @@ def fuzz_target(folder, target, seconds):
     outcome = Outcome(target)
     grown = folder / "corpus" / target
     grown.mkdir(parents=True, exist_ok=True)
-    _run(outcome, _command(folder, target, [f"-max_total_time={max(1, round(seconds))}", grown,
-                                            SOURCES / "corpus" / target]), seconds)
+    run_command(outcome, _command(folder, target, [f"-max_total_time={max(1, round(seconds))}", grown,
+                                                   SOURCES / "corpus" / target]), seconds)
     return outcome
 
 
 def replay_target(folder, target, _=0):
     """Each input of the project's corpus once."""
     outcome = Outcome(target)
-    _run(outcome, _command(folder, target, ["-runs=0", SOURCES / "corpus" / target]), 0)
+    run_command(outcome, _command(folder, target, ["-runs=0", SOURCES / "corpus" / target]), 0)
     return outcome
 
 

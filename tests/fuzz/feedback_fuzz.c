@@ -144,6 +144,7 @@ receive(const struct fuzz_frame *f, uint8_t options)
 	t.s->now_us = colo_now_us() + (options & OPTION_TIME ? 1000000 : 0);
 	colo_acks(t.s);
 	fuzz_ring_empty(t.now->send.handover[1]);
+	FUZZ_CHECK(f->genuine || !t.now->o.sealed || t.s->counters.n[COLO_rx_feedback] == accepted);
 	if (t.s->counters.n[COLO_rx_feedback] == accepted)
 		FUZZ_CHECK(memcmp(before, &t.s->window, sizeof(before)) == 0);
 	check_window(&t.s->window);

@@ -45,6 +45,7 @@ struct fuzz_frame {
 	uint32_t length; /* of all */
 	uint8_t mend;
 	uint16_t split; /* bytes of the first segment */
+	bool genuine;	/* sealed with the peer's key */
 };
 
 static inline struct ut_rig *
@@ -214,7 +215,9 @@ fuzz_frame_seal(struct fuzz_frame *f, struct colo_seal_end *peer, struct rte_mem
 	FUZZ_CHECK(m != NULL);
 	if (rte_pktmbuf_tailroom(m) >= f->length) {
 		memcpy(rte_pktmbuf_append(m, f->length), f->bytes, f->length);
-		if (colo_seal_frame(&peer->core, control ? &peer->lane_tx : &peer->tx, m, f->outer))
+		f->genuine = colo_seal_frame(
+			&peer->core, control ? &peer->lane_tx : &peer->tx, m, f->outer);
+		if (f->genuine)
 			memcpy(f->bytes, rte_pktmbuf_mtod(m, uint8_t *), f->length);
 	}
 	rte_pktmbuf_free(m);

@@ -102,7 +102,7 @@ check_recovered(const struct colo_journal *j, const struct colo_journal_page *wa
 	const struct colo_block *b = &t.blocks.block[0];
 	uint8_t side = commit & 1 ? CACHE : GUEST;
 
-	FUZZ_CHECK(memcmp(was, &t.good, CUT_AT) == 0);
+	FUZZ_CHECK(memcmp(was, &t.good, CUT_AT) == 0 && was->crc == t.good.crc);
 	FUZZ_CHECK(colo_journal_committed(j) == (uint32_t)(commit >> 1));
 	if (colo_journal_committed(j) == 0)
 		FUZZ_CHECK(holds(&b->guest, GUEST) && holds(&b->cache, CACHE));

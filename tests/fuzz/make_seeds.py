@@ -74,6 +74,8 @@ def frames():
         put(target, "no_session", b"\x10" + frame(zero))
         put(target, "no_epoch", b"\x08" + frame(zero))
         put(target, "not_mended", b"\0" + frame(raw[:200], mend=RAW) + frame(zero, mend=1))
+    put("frame_sealed", "forged", b"\0" + frame(raw, mend=0x0f) + frame(zero, mend=0x0f) +
+        frame(header(kind=3) + bytes(8), mend=0x4f))
     put("frame", "parts_ipv6", b"\1" + b"".join(frame(p) for p in parts))
     put("frame", "outer", b"\0" + frame(bytes(12) + b"\x08\x00\x45" + bytes(60), mend=RAW) +
         frame(bytes(12) + b"\x86\xdd\x60" + bytes(80), mend=RAW))
@@ -114,6 +116,7 @@ def lanes():
     put("lane", "again", b"\0\0" + frame(begin) + frame(begin) + frame(end) + frame(end) + frame(begin))
     put("lane", "wrong", b"\0\0" + frame(request(0, 1)) + frame(request(1, 4)) +
         frame(request(1, 2, ends=[(1, 2, 3)] * 17)) + frame(begin + b"\0"))
+    put("lane", "short", b"\0\0" + frame(request(1, 2, ends=[(1, 2, 3)] * 2)[:-24]))
     put("lane", "answers", b"\1\2" + frame(reply(7, 2)) + frame(reply(1, 1)) + frame(reply(1, 2, 4)) +
         frame(reply(1, 2, 2)) + frame(reply(1, 2)))
     put("lane", "answer_begin", b"\1\1" + frame(reply(1, 1)))
@@ -151,6 +154,10 @@ def hellos():
     put("hello", "start", b"\1\0" + message(4, start))
     put("hello", "life", b"\1\x40" + message(1, hello) + message(4, start) + message(5, b"") +
         message(6, b"") + message(7, text("ended")) + message(8, b""))
+    for name, words, size in (("long_name", "n" * 64, PAGE), ("odd_size", "n", PAGE + 1),
+                              ("huge", "n", 1 << 43), ("name_twice", "vga", PAGE)):
+        put("hello", name, b"\1\0" + message(1, numbers + address() + text("vga") +
+                                             struct.pack(">Q", PAGE) + text(words) + struct.pack(">Q", size)))
     put("hello", "too_long", b"\1\0" + struct.pack(">HH", 1, 4097) + bytes(64))
     put("hello", "cut", b"\1\0" + message(1, hello)[:70])
 
@@ -202,6 +209,7 @@ def qmps():
     put("qmp", "other_id", b"\0\1" + greeting + ok + status % 9 + status % 2)
     put("qmp", "numbers", b"\0\0" + b'[-0.5e+3, 18446744073709551615, 184467440737095516160, true, null]')
     put("qmp", "deep", b"\0\0" + b"[" * 32 + b"]" * 32 + b"\n")
+    put("qmp", "deeper", b"\0\0" + b"[" * 34 + b"]" * 34 + b"\n")
     put("qmp", "strings", b"\0\0" + b'{"a": "\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\\ud800", "a": "b"}')
 
 
@@ -257,6 +265,10 @@ def streams():
     put("stream", "other_version", b"\0\0" + silences([b"QEVM\0\0\0\2"]))
     put("stream", "subsection", b"\0\0" + silences([head[:24] + b"\x05" + bytes(32)]))
     put("stream", "twice", b"\0\0" + silences([stream_head([(b"pc.ram", PAGE), (b"pc.ram", PAGE)])]))
+    put("stream", "beyond", b"\0\0" + silences([head + ram(2, struct.pack(">Q", 4 * PAGE | 2) + name + b"\0")]))
+    more = stream_head([(b"pc.ram", 2 * PAGE)])
+    put("stream", "more_than_total", b"\0\0" + silences(
+        [more.replace(struct.pack(">Q", 2 * PAGE | 4), struct.pack(">Q", PAGE | 4))]))
     put("stream", "large", b"\0\0" + silences([stream_head([(b"pc.ram", 1 << 40)])]))
 
 
@@ -269,7 +281,8 @@ def migrations():
     put("migration", "shared", b"\1\xff\xff\xff" + names("pc", "a", "b", "c") + saved)
     put("migration", "untouched", b"\2\0\0\x40" + names("pc", "", "", "") + saved)
     put("migration", "fewer", b"\4\x11\0\0" + names("microvm", "x" * 63) + b"QEVM\0\0\0\2\0")
-    put("migration", "long", b"\0\0\0\0" + names("m" * 64, "n" * 63) + b"QEVM\0\0\0\3\1")
+    put("migration", "long", b"\0\0\0\0" + names("m" * 64, "n" * 63, "", "") + b"QEVM\0\0\0\3\1")
+    put("migration", "cut", b"\4\0\0\0" + names("pc", "a") + b"QEVM\0\0\0\3\1")
     put("migration", "short", b"\0\0\0\0\0")
 
 

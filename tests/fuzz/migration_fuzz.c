@@ -68,7 +68,7 @@ take_name(struct fuzz_input *in, char *name, size_t max)
 	return n > 0;
 }
 
-/* Names as colo_block_check() lets them through; others keep the ones they had at first. */
+/* Names that a block may have; others keep the ones they had at first. */
 static void
 name_blocks(struct fuzz_input *in)
 {
@@ -78,6 +78,7 @@ name_blocks(struct fuzz_input *in)
 
 		snprintf(b->name, sizeof(b->name), "block%u", i);
 		if (take_name(in, name, COLO_BLOCK_NAME_MAX) &&
+			strcmp(name, COLO_DEVICE_BLOCK_NAME) != 0 &&
 			colo_block_check(name, b->size, NULL) == 0 &&
 			colo_blocks_find(&t.blocks, name) < 0)
 			memcpy(b->name, name, sizeof(name));

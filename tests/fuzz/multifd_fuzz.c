@@ -53,6 +53,8 @@ static struct {
 	uint64_t number; /* of packets */
 	size_t part;	 /* bytes of a read at most */
 	bool failed;
+	bool begun; /* the initial packet was fed */
+	bool whole; /* nothing was fed but whole packets that nothing is wrong with */
 	uint8_t packet[PACKET_MAX];
 	uint8_t pages[COLO_MULTIFD_PAGES * COLO_PAGE_SIZE];
 } t;
@@ -79,6 +81,8 @@ begin(uint8_t options, uint8_t part)
 	t.part = part != 0 ? part : SIZE_MAX;
 	t.number = 0;
 	t.failed = false;
+	t.whole = true;
+	t.begun = false;
 	t.ids = (struct colo_multifd_ids){.n = 4};
 	deflateReset(&t.zlib);
 	ZSTD_CCtx_reset(t.zstd, ZSTD_reset_session_only);
@@ -243,7 +247,7 @@ feed_pages(struct fuzz_input *in)
 	unsigned int block = fuzz_u8(in) % 3;
 	uint8_t numbers[COLO_MULTIFD_PAGES + 2] = {0}, spoil;
 	size_t size;
-	bool good = t.blocks.n != 0 && block < 2 && normal + zero > 0;
+	bool wrong, good = t.blocks.n != 0 && block < 2 && normal + zero > 0;
 
 	for (uint32_t i = 0; i < normal + zero; i++) {
 		numbers[i] = fuzz_u8(in);
@@ -260,9 +264,12 @@ feed_pages(struct fuzz_input *in)
 		put_be(320 + i * 8, (uint64_t)numbers[i] << COLO_PAGE_SHIFT, 8);
 	if ((spoil & SPOIL_BODY) && size > 0)
 		t.packet[COLO_MULTIFD_HEADER_SIZE + fuzz_u16(in) % size] ^= 1;
-	good &= spoil == 0 && !t.failed && t.m.have == 0 && t.m.packets == t.number - 1 &&
-		t.ids.n_seen == 1;
+	t.whole &= t.begun;
+	wrong = t.whole && t.m.numbered && (spoil & (SPOIL_NUMBER | SPOIL_ALLOC));
+	good &= t.whole && spoil == 0 && t.ids.n_seen == 1;
+	t.whole &= spoil == 0;
 	feed(t.packet, COLO_MULTIFD_HEADER_SIZE + size);
+	FUZZ_CHECK(!wrong || t.failed);
 	if (good) {
 		FUZZ_CHECK(!t.failed);
 		check_pages(numbers, normal, zero, block);
@@ -273,10 +280,12 @@ static void
 feed_piece(struct fuzz_input *in)
 {
 	const uint8_t *bytes;
+	uint8_t spoil;
 	size_t n;
 
 	switch (fuzz_u8(in) % KINDS) {
 	case KIND_BYTES:
+		t.whole = false;
 		n = fuzz_u16(in);
 		bytes = fuzz_bytes(in, &n);
 		feed(bytes, n);
@@ -286,11 +295,15 @@ feed_piece(struct fuzz_input *in)
 		put_be(0, COLO_MULTIFD_MAGIC, 4);
 		put_be(4, 1, 4);
 		t.packet[24] = fuzz_u8(in);
+		t.whole &= !t.begun;
+		t.begun = true;
 		FUZZ_CHECK(colo_multifd_begins(t.packet));
 		feed(t.packet, COLO_MULTIFD_INITIAL_SIZE);
 		break;
 	case KIND_SYNC:
-		put_header(0x1, 0, 0, 0, fuzz_u8(in));
+		spoil = fuzz_u8(in);
+		t.whole &= spoil == 0 && t.begun;
+		put_header(0x1, 0, 0, 0, spoil);
 		feed(t.packet, COLO_MULTIFD_HEADER_SIZE);
 		break;
 	case KIND_PAGES:

@@ -123,7 +123,8 @@ try_addresses(const char *line)
 	check_refused(colo_parse_ip("ip", line, ip, sizeof(ip), &err), &err);
 	memset(&listener, 0, sizeof(listener));
 	if (colo_listener_parse(&listener, line) == 0)
-		fuzz_check_sentence(listener.name, sizeof(listener.name));
+		FUZZ_CHECK(listener.name[0] != '\0' &&
+			   strnlen(listener.name, sizeof(listener.name)) < sizeof(listener.name));
 }
 
 static void
