@@ -199,10 +199,8 @@ colo_primary_poll(struct colo_primary *p, uint64_t now_us)
 	bool worked;
 
 	p->now_us = now_us;
-	if (p->state == COLO_PRIMARY_LEAVING) {
-		colo_primary_poll_leaving(p);
-		return true;
-	}
+	if (p->state == COLO_PRIMARY_LEAVING)
+		return colo_primary_poll_leaving(p);
 	colo_primary_poll_call(p);
 	worked = colo_primary_poll_lane(p);
 	worked |= colo_primary_poll_source(p);

@@ -79,7 +79,8 @@ bool colo_primary_poll_source(struct colo_primary *p);
 void colo_primary_poll_seals(struct colo_primary *p);
 bool colo_primary_poll_epoch(struct colo_primary *p);
 void colo_primary_poll_limits(struct colo_primary *p);
-void colo_primary_poll_leaving(struct colo_primary *p);
+/** @return true if there was work: whoever waits for others must let them have the core. */
+bool colo_primary_poll_leaving(struct colo_primary *p);
 
 /* primary.c */
 void colo_primary_raise_phase(struct colo_primary *p, bool session, uint32_t epoch);

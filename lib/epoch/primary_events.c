@@ -256,7 +256,8 @@ colo_primary_poll_epoch(struct colo_primary *p)
 			colo_primary_dispatch(p, COLO_PRIMARY_EV_DIGESTED);
 		break;
 	case COLO_PRIMARY_READY:
-		if (is_due(p))
+		/* a source that feeds rewrites the phase at once */
+		if (is_due(p) && is_quiet(p))
 			colo_primary_dispatch(p, COLO_PRIMARY_EV_DUE);
 		break;
 	case COLO_PRIMARY_COLLECTING:
@@ -308,25 +309,26 @@ colo_primary_poll_limits(struct colo_primary *p)
 }
 
 /* Poll cores out of the session, job cancelled, guest running: in this order. */
-void
+bool
 colo_primary_poll_leaving(struct colo_primary *p)
 {
 	enum colo_source_status status;
 	bool too_long = p->now_us >= p->state_us + LEAVE_LIMIT_US;
 
 	if (!colo_job_cancel(p->job) || !is_quiet(p))
-		return;
+		return false;
 	colo_seals_end(&p->seals);
 	status = p->source_gone ? COLO_SOURCE_GONE : p->source->ops->poll(p->source);
 	/* a RESUME overtakes a PAUSE that is still under way */
 	if (p->guest_paused && !p->resuming && status != COLO_SOURCE_GONE) {
 		colo_primary_request_resume(p);
-		return;
+		return true;
 	}
 	if ((status == COLO_SOURCE_BUSY || status == COLO_SOURCE_COLLECT) && !too_long)
-		return;
+		return false;
 	if (p->guest_paused && status != COLO_SOURCE_DONE && status != COLO_SOURCE_GONE)
 		colo_notify_text(p->notify, true, "the guest may stand still: %s",
 			too_long ? "it was not resumed within the limit" : p->source->error.text);
 	colo_primary_dispatch(p, COLO_PRIMARY_EV_LEFT);
+	return true;
 }
