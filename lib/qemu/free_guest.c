@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Free a guest from its migration: look where QEMU is, send what helps there, look again. */
+#include <poll.h>
 #include <string.h>
 
 #include "free_guest.h"
 
 #define YANK_MIGRATION "{\"instances\":[{\"type\":\"migration\"}]}"
-#define LOOK_AGAIN_US  500u /* QEMU needs about 1 ms to resume the guest */
+#define LOOK_AGAIN_US  2000u /* QEMU needs about 1 ms to resume the guest, and says so */
+#define FIRST_LOOK_MS  50u   /* a main loop that takes longer is blocked */
+#define UNKNOWN_MS     UINT64_MAX
 
 /* Where QEMU says that it is. */
 struct place {
 	char migration[COLO_QMP_STATUS_MAX]; /* "none": there was never any */
 	char status[COLO_QMP_STATUS_MAX];    /* run state */
 	bool running;
+	uint64_t age_ms; /* of the migration while it is active, as QEMU has it */
 };
 
 static bool
@@ -42,12 +46,14 @@ stopped_by_migration(const struct place *p)
 static enum colo_outcome
 look(struct colo_qmp *q, struct place *p, uint64_t deadline, struct colo_error *err)
 {
-	struct colo_json reply;
+	struct colo_json reply, age;
 	enum colo_outcome got;
 
 	got = colo_qmp_command(q, "query-migrate", NULL, deadline, &reply, err);
 	if (got != COLO_OUTCOME_OK)
 		return got;
+	if (!colo_json_member(&reply, "total-time", &age) || colo_json_u64(&age, &p->age_ms) != 0)
+		p->age_ms = UNKNOWN_MS;
 	if (colo_json_member_string(&reply, "status", p->migration, sizeof(p->migration)) < 0)
 		strcpy(p->migration, "none");
 	return colo_qmp_status(q, deadline, p->status, &p->running, err);
@@ -94,28 +100,70 @@ send_remedy(struct colo_qmp *q, const struct place *p, uint64_t deadline)
 	return got == COLO_OUTCOME_REFUSED ? COLO_OUTCOME_OK : got;
 }
 
+/* Has QEMU begun this migration after @p old_ms ago, when the one to be ended was on? */
+static bool
+is_another(const struct place *p, uint64_t old_ms)
+{
+	if (strcmp(p->migration, "setup") == 0) /* without an age; the old one was beyond it */
+		return true;
+	return strcmp(p->migration, "active") == 0 && p->age_ms < old_ms;
+}
+
+static enum colo_outcome
+look_if_free(struct colo_qmp *q, uint64_t since_us, struct place *p, uint64_t deadline, bool *free,
+	struct colo_error *err)
+{
+	uint64_t old_ms = since_us != 0 ? (colo_monotonic_us() - since_us) / 1000 : 0;
+	enum colo_outcome got = look(q, p, deadline, err);
+
+	*free = got == COLO_OUTCOME_OK && !stopped_by_migration(p) &&
+		(migration_is_over(p) || (since_us != 0 && is_another(p, old_ms)));
+	return got;
+}
+
+/* QEMU's events say when it is worth while to look. */
+static enum colo_outcome
+wait_for_change(struct colo_qmp *q, uint64_t deadline)
+{
+	uint64_t again = colo_monotonic_us() + LOOK_AGAIN_US;
+
+	if (colo_deadline_left(deadline) == 0)
+		return COLO_OUTCOME_TIMEOUT;
+	return colo_wait_fd(q->fd, POLLIN, q->abort_fd, again) == COLO_OUTCOME_ABORTED
+		       ? COLO_OUTCOME_ABORTED
+		       : COLO_OUTCOME_OK;
+}
+
+/* A yank would end whatever migration there is: not before a look that is answered at once. */
+static enum colo_outcome
+yank(struct colo_qmp *q, uint64_t since_us, struct place *p, uint64_t deadline, bool *free,
+	struct colo_error *err)
+{
+	uint64_t soon = colo_deadline(FIRST_LOOK_MS);
+	enum colo_outcome got = COLO_OUTCOME_TIMEOUT;
+
+	if (since_us != 0)
+		got = look_if_free(q, since_us, p, soon < deadline ? soon : deadline, free, err);
+	if (*free || (got != COLO_OUTCOME_OK && got != COLO_OUTCOME_TIMEOUT))
+		return got;
+	got = colo_qmp_command_oob(q, "yank", YANK_MIGRATION, deadline, NULL, err);
+	return got == COLO_OUTCOME_REFUSED ? COLO_OUTCOME_OK : got; /* no migration */
+}
+
 enum colo_outcome
-colo_free_guest(struct colo_qmp *q, uint64_t deadline, struct colo_error *err)
+colo_free_guest(struct colo_qmp *q, uint64_t since_us, uint64_t deadline, struct colo_error *err)
 {
 	struct place p = {.migration = "unknown", .status = "unknown"};
-	enum colo_outcome got;
+	bool free = false;
+	enum colo_outcome got = yank(q, since_us, &p, deadline, &free, err);
 
-	got = colo_qmp_command_oob(q, "yank", YANK_MIGRATION, deadline, NULL, err);
-	if (got == COLO_OUTCOME_REFUSED) /* no migration */
-		got = COLO_OUTCOME_OK;
-	while (got == COLO_OUTCOME_OK) {
-		got = look(q, &p, deadline, err);
-		if (got != COLO_OUTCOME_OK)
+	while (got == COLO_OUTCOME_OK && !free) {
+		got = look_if_free(q, since_us, &p, deadline, &free, err);
+		if (got != COLO_OUTCOME_OK || free)
 			break;
-		if (migration_is_over(&p) && !stopped_by_migration(&p))
-			return COLO_OUTCOME_OK;
 		got = send_remedy(q, &p, deadline);
-		if (got == COLO_OUTCOME_OK && colo_deadline_left(deadline) == 0)
-			got = COLO_OUTCOME_TIMEOUT;
-		if (got == COLO_OUTCOME_OK &&
-			colo_wait_fd(-1, 0, q->abort_fd, colo_monotonic_us() + LOOK_AGAIN_US) ==
-				COLO_OUTCOME_ABORTED)
-			got = COLO_OUTCOME_ABORTED;
+		if (got == COLO_OUTCOME_OK)
+			got = wait_for_change(q, deadline);
 	}
 	return got == COLO_OUTCOME_TIMEOUT ? give_up(q, &p, err) : got;
 }

@@ -19,11 +19,14 @@
 /**
  * End the migration, whatever state it is in, and see that the guest does not stand still for it.
  * @p q was opened by colo_qmp_open_oob().
+ * @p since_us: monotonic, when the migration was on already; our ends of its sockets are closed, so
+ * that one which began later is another one and is left alone. 0: yank at once.
  * @return OK: there is no migration any more and the guest runs, or somebody else stopped it (an
  *         operator's `stop` outside of COLO state, a guest's own shutdown);
  *         TIMEOUT, with what to send by hand; GONE: QEMU is; ABORTED: q->abort_fd, call again.
  */
-enum colo_outcome colo_free_guest(struct colo_qmp *q, uint64_t deadline, struct colo_error *err);
+enum colo_outcome colo_free_guest(
+	struct colo_qmp *q, uint64_t since_us, uint64_t deadline, struct colo_error *err);
 
 /**
  * Ask whether the guest stands still for a migration, and not because somebody wants it to: a QEMU

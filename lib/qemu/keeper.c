@@ -19,6 +19,7 @@ enum request_kind {
 	PAUSED,
 	RUNS,
 	FREE,
+	GONE,
 	UNWATCH,
 	END,
 };
@@ -35,16 +36,18 @@ struct answer {
 	struct colo_error why; /* valid if result is not 0 */
 };
 
-#define ANSWER_MS   10u	   /* of the caller's time, kept for the answer's way */
-#define OWN_FREE_MS 60000u /* how long it tries when nobody waits for it */
-#define LOOK_MS	    100u   /* a QEMU that takes longer to say its state is blocked */
-#define LINE_MS	    100u   /* a terminal that takes no line for so long does not get it */
+#define ANSWER_MS	 10u	/* of the caller's time, kept for the answer's way */
+#define OWN_FREE_MS	 60000u /* how long it tries when nobody waits for it */
+#define LOOK_MS		 100u	/* a QEMU that takes longer to say its state is blocked */
+#define LISTENS_AGAIN_US 5000u
+#define LINE_MS		 100u /* a terminal that takes no line for so long does not get it */
 
 /* The process's. */
 struct keeper {
 	int fd; /* to the primary */
 	uint32_t hold_ms;
 	bool watched;	     /* a stream is on */
+	uint64_t watch_us;   /* ... which has begun before */
 	uint64_t told_since; /* 0: runs, as the primary says; else stands still since, monotonic µs
 			      */
 	uint64_t seen_since; /* the same, as QEMU's events say */
@@ -102,6 +105,7 @@ watch(struct keeper *k, uint64_t deadline, struct colo_error *err)
 	if (connect_qmp(k, deadline, err) != COLO_OUTCOME_OK)
 		return -1;
 	k->watched = true;
+	k->watch_us = colo_monotonic_us();
 	k->seen_since = k->qmp.stopped ? colo_monotonic_us() : 0;
 	return 0;
 }
@@ -123,10 +127,40 @@ free_as_asked(struct keeper *k, uint64_t deadline, struct colo_error *err)
 		got = colo_guest_is_stuck(
 			&k->qmp, look_deadline < deadline ? look_deadline : deadline, &needed, err);
 	if (got == COLO_OUTCOME_OK && needed)
-		got = colo_free_guest(&k->qmp, deadline, err);
+		got = colo_free_guest(&k->qmp, k->watch_us, deadline, err);
 	if (got == COLO_OUTCOME_TIMEOUT && needed)
 		try_later(k);
 	return got == COLO_OUTCOME_OK ? 0 : -1;
+}
+
+/* Does anybody listen where QEMU did? One that ends closes that socket, too, in its own time. */
+static bool
+nobody_listens(const struct keeper *k, uint64_t deadline)
+{
+	enum colo_outcome got;
+	int fd;
+
+	for (;;) {
+		fd = colo_unix_connect(k->path, COLO_NO_ABORT, deadline, &got, NULL);
+		if (fd < 0)
+			return got == COLO_OUTCOME_REFUSED;
+		close(fd);
+		if (colo_deadline_left(deadline) == 0)
+			return false;
+		(void)colo_wait_fd(-1, 0, COLO_NO_ABORT, colo_monotonic_us() + LISTENS_AGAIN_US);
+	}
+}
+
+/* The link alone is no proof: QEMU may have closed that. */
+static bool
+is_gone(struct keeper *k, uint64_t deadline)
+{
+	enum colo_outcome got = COLO_OUTCOME_GONE;
+	bool running;
+
+	if (k->qmp.fd >= 0)
+		got = colo_qmp_status(&k->qmp, deadline, NULL, &running, NULL);
+	return got == COLO_OUTCOME_GONE && nobody_listens(k, deadline);
 }
 
 /* Nobody asked. @p abort_fd: lets the primary interrupt, when it comes back. */
@@ -140,7 +174,7 @@ free_by_itself(struct keeper *k, const char *reason, int abort_fd)
 	k->qmp.abort_fd = abort_fd;
 	got = connect_qmp(k, deadline, &why);
 	if (got == COLO_OUTCOME_OK)
-		got = colo_free_guest(&k->qmp, deadline, &why);
+		got = colo_free_guest(&k->qmp, 0, deadline, &why);
 	k->qmp.abort_fd = COLO_NO_ABORT;
 	if (got == COLO_OUTCOME_ABORTED)
 		return;
@@ -186,6 +220,9 @@ carry_out(struct keeper *k, const struct request *r)
 		return true;
 	case FREE:
 		answer(k, r, free_as_asked(k, r->deadline, &why), &why);
+		return true;
+	case GONE:
+		answer(k, r, is_gone(k, r->deadline) ? 0 : -1, &why);
 		return true;
 	case PAUSED:
 	case RUNS:
@@ -386,6 +423,14 @@ int
 colo_keeper_free(int handle, uint32_t timeout_ms, struct colo_error *err)
 {
 	return ask(handle, FREE, timeout_ms, err);
+}
+
+bool
+colo_keeper_gone(int handle, uint32_t timeout_ms)
+{
+	struct colo_error err;
+
+	return handle > 0 && ask(handle, GONE, timeout_ms, &err) == 0;
 }
 
 void

@@ -42,11 +42,18 @@ void colo_keeper_paused(int handle, bool paused);
 
 /**
  * Free the guest now: it runs on, not in COLO state. Waits up to @p timeout_ms. The stream is over
- * for the keeper, whatever comes of it.
+ * for the keeper, whatever comes of it; its sockets are closed. A migration that QEMU has begun
+ * after the stream is left alone.
  * @return 0 (also when the guest ran, in no migration, before), or -1 with @p err: what to send to
  * QEMU by hand.
  */
 int colo_keeper_free(int handle, uint32_t timeout_ms, struct colo_error *err);
+
+/**
+ * Ask whether the guest's QEMU has gone, after something that looks like it. Waits up to
+ * @p timeout_ms. @return true: its QMP socket is closed; false also if that is not known.
+ */
+bool colo_keeper_gone(int handle, uint32_t timeout_ms);
 
 /** The stream ended by itself and the guest needs no help. Does not block. */
 void colo_keeper_unwatch(int handle);

@@ -28,6 +28,19 @@ colo_stream_publish(struct stream_source *q, enum colo_source_status status)
 	atomic_store_explicit(&q->progress, pack(q->done, status), memory_order_release);
 }
 
+void
+colo_stream_fail(struct stream_source *q, const char *why)
+{
+	uint64_t published = atomic_load_explicit(&q->progress, memory_order_relaxed);
+
+	/* while FAILED is what the control core sees, it may be reading these */
+	if (published != pack(q->done, COLO_SOURCE_FAILED)) {
+		colo_error_set(&q->failed, "%s", why);
+		q->qemu_gone = q->gone;
+	}
+	colo_stream_publish(q, COLO_SOURCE_FAILED);
+}
+
 static void *
 source_thread(void *arg)
 {
@@ -81,8 +94,11 @@ colo_poll(struct colo_source *s)
 
 	if (wanted >> 8 != progress >> 8)
 		return COLO_SOURCE_BUSY;
-	if ((progress & 0xff) == COLO_SOURCE_FAILED)
+	if ((progress & 0xff) == COLO_SOURCE_FAILED && progress != q->seen) {
 		s->error = q->failed;
+		s->guest_gone = q->qemu_gone;
+	}
+	q->seen = progress;
 	return (enum colo_source_status)(progress & 0xff);
 }
 

@@ -71,6 +71,15 @@ colo_caller_close(struct stream_source *q, struct colo_caller *c)
 	*c = (struct colo_caller){.fd = -1};
 }
 
+/* The other side has closed; there may be bytes left to be read. */
+static bool
+has_hung_up(const struct colo_caller *c)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+
+	return c->role != COLO_CALLER_FREE && poll(&p, 1, 0) > 0;
+}
+
 void
 colo_caller_refuse(struct stream_source *q, struct colo_caller *c, const char *why)
 {
@@ -78,11 +87,12 @@ colo_caller_refuse(struct stream_source *q, struct colo_caller *c, const char *w
 	colo_caller_close(q, c);
 }
 
+/* Those that are not told apart may be the next stream's, unless they have hung up. */
 void
 colo_callers_close_stream(struct stream_source *q)
 {
 	for (unsigned int i = 0; i < COLO_SOURCE_CALLERS; i++)
-		if (q->caller[i].role >= COLO_CALLER_MAIN)
+		if (q->caller[i].role >= COLO_CALLER_MAIN || has_hung_up(&q->caller[i]))
 			colo_caller_close(q, &q->caller[i]);
 }
 
@@ -132,10 +142,24 @@ begin_channel(struct stream_source *q, struct colo_caller *c)
 	colo_multifd_got(c->multifd, sizeof(c->first));
 }
 
+/*
+ * Who calls while a stream ends is the next one's: a QEMU that was just freed may migrate again
+ * before we know. What an ended one has left behind, in the listener's queue too, is nobody's.
+ */
 void
 colo_caller_classify(struct stream_source *q, struct colo_caller *c)
 {
-	ssize_t n = read(c->fd, c->first + c->n_first, sizeof(c->first) - c->n_first);
+	ssize_t n;
+
+	if (has_hung_up(c)) {
+		colo_caller_close(q, c);
+		return;
+	}
+	if (q->main != NULL && has_hung_up(q->main)) {
+		c->dry = true; /* the main channel's end is seen first, and wakes it */
+		return;
+	}
+	n = read(c->fd, c->first + c->n_first, sizeof(c->first) - c->n_first);
 
 	c->dry = true;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))

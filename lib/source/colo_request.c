@@ -25,9 +25,7 @@ static void
 fail(struct stream_source *q, const char *why)
 {
 	/* that of a broken stream says more */
-	if (q->state != COLO_STREAM_STATE_BROKEN)
-		colo_error_set(&q->failed, "%s", why);
-	colo_stream_publish(q, COLO_SOURCE_FAILED);
+	colo_stream_fail(q, q->state != COLO_STREAM_STATE_BROKEN ? why : q->why_broken.text);
 }
 
 /* ---- answers to the primary ---- */
@@ -185,11 +183,27 @@ tell_operator(const struct stream_source *q)
 		q->listener.name);
 }
 
+/* Also one that seems to run: QEMU may wait before the switchover for an operator's word. */
+static int
+free_guest(struct stream_source *q, struct colo_error *err)
+{
+	int keeper = q->source->keeper;
+
+	if (colo_keeper_free(keeper, COLO_SOURCE_KEEPER_MS, err) == 0)
+		return 0;
+	if (!colo_keeper_gone(keeper, COLO_SOURCE_LOOK_MS))
+		return -1;
+	COLO_LOG(NOTICE, "the QEMU that called %s has gone: there is no guest to be freed",
+		q->listener.name);
+	return 0;
+}
+
 int
 colo_request_release(struct stream_source *q, struct colo_error *err)
 {
 	bool was_on = q->state >= COLO_STREAM_STATE_CALLED;
 	bool stands = q->in_colo || q->standing_tsc != 0;
+	bool gone = q->gone;
 	int keeper = q->source->keeper;
 
 	if (q->state != COLO_STREAM_STATE_NONE)
@@ -199,9 +213,9 @@ colo_request_release(struct stream_source *q, struct colo_error *err)
 	if (!was_on)
 		return 0;
 	q->watched = false;
-	if (stands && keeper > 0)
-		return colo_keeper_free(keeper, COLO_SOURCE_KEEPER_MS, err);
-	if (stands)
+	if (keeper > 0 && !gone)
+		return free_guest(q, err);
+	if (stands && !gone)
 		tell_operator(q);
 	colo_keeper_unwatch(keeper);
 	return 0;

@@ -39,6 +39,7 @@
 #define COLO_SOURCE_HEAD_MS	10000u /**< for a main channel's list of blocks */
 #define COLO_SOURCE_SILENCE_US	5000u  /**< no byte for so long: the primary waits for us */
 #define COLO_SOURCE_KEEPER_MS	2000u  /**< for what the keeper does with QMP */
+#define COLO_SOURCE_LOOK_MS	300u   /* for QEMU's answer, when its stream has broken */
 #define COLO_SOURCE_PENURY_MS	10     /**< between calls that the host lacks descriptors for */
 #define COLO_SOURCE_FULL_NS	100000 /**< a full ring is tried again so often */
 #define COLO_SOURCE_GATHER_NS	30000 /**< amid an epoch's pages, before there is a look for more */
@@ -122,14 +123,22 @@ struct stream_source {
 	bool watched;	       /* the keeper knows of the stream */
 	bool came;	       /* bytes, since this thread last waited */
 	bool unput;	       /* pages wait for room in a ring */
-	uint32_t done;	       /* sequence of the last request taken */
+	struct colo_error why_broken;	/* BROKEN */
+	bool gone;			/* BROKEN: its QEMU has gone, by the keeper's word */
+	uint32_t done;			/* sequence of the last request taken */
 	enum colo_source_request doing; /* 0: none */
 
 	/* control core writes, thread reads: sequence << 8 | enum colo_source_request */
 	_Atomic uint64_t wanted;
+	uint64_t seen; /* control core's: `progress` at its last look */
 	/* thread writes, control core reads: sequence << 8 | enum colo_source_status */
 	_Atomic uint64_t progress;
-	struct colo_error failed; /* published by progress */
+	/*
+	 * Published by progress, and left alone while that says FAILED: the control core may be
+	 * reading it then. qemu_gone is the thread's own until then as well.
+	 */
+	struct colo_error failed;
+	bool qemu_gone;		  /* the guest is gone with its QEMU */
 	_Atomic bool called, due; /* thread writes, control core reads */
 	_Atomic bool quit;	  /* main lcore writes, thread reads */
 };
@@ -144,8 +153,10 @@ void colo_stream_source_free(struct stream_source *q);
 
 /* colo.c */
 
-/** Publish how the request in hand ended, or that the stream broke. */
+/** Publish how the request in hand ended: DONE. */
 void colo_stream_publish(struct stream_source *q, enum colo_source_status status);
+/** ... or that it failed, or that the stream broke; the first of these says why. */
+void colo_stream_fail(struct stream_source *q, const char *why);
 
 /* colo_request.c */
 

@@ -14,7 +14,7 @@ colo_stream_close(struct stream_source *q)
 	colo_callers_close_stream(q);
 	colo_pages_end(&q->pages);
 	q->unput = q->flush_waits = q->asked = q->whole = q->round_over = false;
-	q->plain = false;
+	q->plain = q->gone = false;
 	q->silent_us = q->flushes = 0;
 	q->state = COLO_STREAM_STATE_NONE;
 	atomic_store_explicit(&q->called, false, memory_order_release);
@@ -31,8 +31,9 @@ colo_stream_break(struct stream_source *q, const struct colo_error *why)
 	colo_stream_close(q);
 	if (session) {
 		q->state = COLO_STREAM_STATE_BROKEN;
-		q->failed = *why;
-		colo_stream_publish(q, COLO_SOURCE_FAILED);
+		q->why_broken = *why;
+		q->gone = colo_keeper_gone(q->source->keeper, COLO_SOURCE_LOOK_MS);
+		colo_stream_fail(q, why->text);
 		return;
 	}
 	COLO_LOG(WARNING, "the QEMU that called %s is not protected: %s", q->listener.name,

@@ -111,6 +111,8 @@ struct colo_source {
 	 */
 	bool precopy_over;
 	struct colo_error error; /**< valid when poll() says FAILED or GONE */
+	/** Valid when poll() says FAILED: the guest is known to be gone; the next may call. */
+	bool guest_gone;
 	/**
 	 * Time-stamp counter when the guest last stood still; cleared by the control core before it
 	 * requests PAUSE, set by the source just before it stops the guest. What the guest still

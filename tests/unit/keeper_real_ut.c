@@ -260,9 +260,10 @@ migrate_until_hang(unsigned int channels, enum hang hang)
 
 	start_relay(hang);
 	start_secondary(channels);
-	CU_ASSERT_EQUAL(colo_keeper_watch(rig.keeper, LONG_MS, &err), 0);
 	snprintf(text, sizeof(text), "{\"uri\":\"unix:%s\"}", rig.relay.path);
 	command(&rig.qmp, "migrate", text);
+	usleep(20000); /* as the source does: once it has read the stream's head */
+	CU_ASSERT_EQUAL(colo_keeper_watch(rig.keeper, LONG_MS, &err), 0);
 	for (int i = 0; i < 20000 && !rig.relay.hangs; i++)
 		usleep(1000);
 	CU_ASSERT_TRUE(rig.relay.hangs);

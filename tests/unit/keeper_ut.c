@@ -123,12 +123,74 @@ test_frees(void)
 		CU_ASSERT_TRUE(fake.running);
 		CU_ASSERT_FALSE(fake.blocked);
 		CU_ASSERT(after == NULL ? fake.migrates == NULL : fake_migrates(&fake, after));
-		CU_ASSERT_EQUAL(fake_count(&fake, "oob yank"), 1);
+		/* where nothing is on, nothing is ended */
+		CU_ASSERT_EQUAL(fake_count(&fake, "oob yank"), places[i].migrates != NULL);
 		CU_ASSERT_EQUAL(fake_count(&fake, "x-colo-lost-heartbeat"),
 			places[i].migrates != NULL && strcmp(places[i].migrates, "colo") == 0);
 		end(handle);
 		fake_stop(&fake);
 	}
+}
+
+/*
+ * A manager has freed the guest itself and migrates again, before we are asked: that one is left
+ * alone. What is as old as the stream is ended.
+ */
+static void
+test_next_migration(void)
+{
+	static const struct {
+		const char *says;
+		unsigned int yanks;
+	} migrations[] = {
+		{"\"return\":{\"status\":\"setup\"}", 0},
+		{"\"return\":{\"status\":\"active\",\"total-time\":19}", 0},
+		{"\"return\":{\"status\":\"active\",\"total-time\":60000}", 1},
+		{"\"return\":{\"status\":\"active\"}", 1},
+	};
+	struct colo_error err = {{0}};
+
+	for (unsigned int i = 0; i < sizeof(migrations) / sizeof(migrations[0]); i++) {
+		int handle;
+
+		fake_start_oob();
+		handle = start(LONG_MS);
+		CU_ASSERT_EQUAL(colo_keeper_watch(handle, LONG_MS, &err), 0);
+		usleep(20000);
+		fake.migrates = "active";
+		fake_rule(&fake, "query-migrate", migrations[i].says);
+		CU_ASSERT_EQUAL(
+			colo_keeper_free(handle, 100, &err), migrations[i].yanks == 0 ? 0 : -1);
+		CU_ASSERT_EQUAL(all_remedies(), migrations[i].yanks);
+		end(handle);
+		fake_stop(&fake);
+	}
+}
+
+/* A QEMU that answers is there; one whose link alone broke as well; nobody at its socket: gone. */
+static void
+test_gone(void)
+{
+	struct colo_error err = {{0}};
+	uint64_t began;
+	int handle;
+
+	CU_ASSERT_FALSE(colo_keeper_gone(0, 10));
+	fake_start_oob();
+	handle = start(LONG_MS);
+	CU_ASSERT_EQUAL(colo_keeper_watch(handle, LONG_MS, &err), 0);
+	CU_ASSERT_FALSE(colo_keeper_gone(handle, 100));
+	fake.blocked = true;
+	CU_ASSERT_FALSE(colo_keeper_gone(handle, 100));
+	fake.blocked = false;
+	fake.drop = true;
+	AWAIT(!fake.drop);
+	CU_ASSERT_FALSE(colo_keeper_gone(handle, 100));
+	fake_stop(&fake);
+	began = colo_monotonic_us();
+	CU_ASSERT_TRUE(colo_keeper_gone(handle, LONG_MS));
+	CU_ASSERT(colo_monotonic_us() - began < LONG_MS * 500);
+	end(handle);
 }
 
 /* What somebody else stopped stays so. */
@@ -521,6 +583,8 @@ main(void)
 {
 	static const struct ut_case cases[] = {
 		{"frees", test_frees},
+		{"the migration after the stream's", test_next_migration},
+		{"a QEMU that is gone", test_gone},
 		{"leaves stopped what others stopped", test_leaves_stopped},
 		{"cannot free", test_cannot_free},
 		{"tries later", test_tries_later},
