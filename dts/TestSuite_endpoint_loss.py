@@ -13,7 +13,8 @@ import time
 import pytest
 
 from framework import eal
-from framework.colo import PROTECTED, Colo, Pauses, huge_mib, need_qemu11, wait_epochs, wait_until
+from framework.colo import (PROTECTED, Colo, Pauses, check_goes_on, huge_mib, need_qemu11, wait_epochs,
+                            wait_settled, wait_until)
 from framework.guest import gap
 from framework.hardware import Hardware
 from framework.netns import veth
@@ -174,6 +175,57 @@ def test_primary_without_qmp(start_run, record_property, number):
     w.primary.kill()
     w.check_again()
     record_property(what, 1)
+
+
+@pytest.mark.slow
+def test_take_over_unasked(start_run):
+    """Step: --on-peer-loss failover. The primary gives up, for the secondary hangs for longer than
+    --hold; then, protected again, the guest's QEMU is killed.
+
+    Verify: from a primary that lives nobody takes over, its guest runs on; from one whose QEMU is
+    gone the standby does, and counts on.
+    """
+    colo = Colo(start_run(huge_mib()))
+    guest, standby = colo.guest(**HEAVY), colo.standby()
+    primary = colo.primary(*LIMITS, guest=guest)
+    secondary = colo.secondary(*LIMITS, "--on-peer-loss", "failover", standby=standby)
+    colo.protect(guest, primary, delay=DELAY_MS)
+    wait_epochs(primary, 1)
+    secondary.signal(signal.SIGSTOP)
+    primary.wait_for("^WARNING: PROTECTION LOST", 10)
+    secondary.signal(signal.SIGCONT)
+    told = secondary.wait_for("gave the session up: .*; its guest runs on")
+    secondary.wait_for("waiting to be told", after=told.end())
+    wait_until("the guest is freed", guest.running)
+    guest.wait_for_counter(guest.counter() + 3)
+    colo.protect(guest, primary, delay=DELAY_MS)
+    at_least = guest.counter()
+    wait_settled(primary)
+    guest.kill()
+    primary.wait_for("the guest is gone with its QEMU")
+    secondary.wait_for("takeover done in", 15)
+    assert secondary.output().count("taking over") == 1
+    check_goes_on(guest, standby, at_least)
+    assert primary.alive(), primary.output()
+
+
+@pytest.mark.slow
+def test_migrate_at_once(start_run):
+    """Step: x-colo-lost-heartbeat, and `migrate` as soon as the guest runs, again and again.
+
+    Verify: it is protected each time, whatever the primary knew by then.
+    """
+    colo = Colo(start_run(huge_mib()), channels=4)
+    guest = colo.guest()
+    primary = colo.primary("--hold", 5000, guest=guest)
+    colo.secondary("--hold", 5000)
+    for n in range(8):
+        colo.protect(guest, primary, delay=DELAY_MS, multifd=4 * (n % 2))
+        time.sleep(0.02 * n)  # between two checkpoints, or within one
+        guest.free()
+    primary.wait_for("UNPROTECTED")
+    assert primary.alive(), primary.output()
+    assert gap(guest.lines()) is None
 
 
 class Cut(Colo):

@@ -81,6 +81,8 @@ colo_primary_on_start(struct colo_primary *p)
 		p->session_id = (uint32_t)rte_rand();
 	if (colo_session_connect(p->session, p->config.host, p->config.port, timeout_ms, &err) !=
 		0) {
+		if (p->call_until_us != 0)
+			return call_later(p);
 		colo_notify_text(p->notify, true, "%s", err.text);
 		return colo_primary_leave(p, COLO_EXIT_USAGE);
 	}
@@ -304,7 +306,13 @@ colo_primary_on_source_failed(struct colo_primary *p)
 	 * until it is asked for something else, which would end the next session at once.
 	 */
 	p->guest_paused = true;
-	colo_primary_abort(p, why);
+	if (p->source->guest_gone) { /* another one may call: we stay for it */
+		colo_notify_text(p->notify, true, "the guest is gone with its QEMU: %s", why);
+		colo_session_gone(p->session, why);
+		colo_primary_leave(p, COLO_EXIT_SOURCE_GONE);
+	} else {
+		colo_primary_abort(p, why);
+	}
 	p->call_until_us = 0; /* it would only fail again */
 	return COLO_PRIMARY_LEAVING;
 }
@@ -313,7 +321,7 @@ enum colo_primary_state
 colo_primary_on_source_gone(struct colo_primary *p)
 {
 	colo_notify_text(p->notify, true, "the guest is gone: %s", p->source->error.text);
-	colo_session_abort(p->session, "the primary's guest is gone");
+	colo_session_gone(p->session, "the primary's guest is gone");
 	p->guest_paused = false;
 	p->resuming = false;
 	return colo_primary_leave(p, COLO_EXIT_SOURCE_GONE);

@@ -104,6 +104,7 @@ struct colo_secondary {
 	uint32_t resumes;  /**< HELLO: the checkpoint that the session resumes from, 0: full copy */
 	bool session_over; /**< lost or ended while an epoch is being finished */
 	bool peer_lost;	   /**< ... and not in order */
+	bool peer_lives;   /**< ... by a primary that lives: no reason to take over unasked */
 	bool failover_wanted;
 	bool quit_wanted;
 	/* with a guest that runs here between checkpoints: */

@@ -2,6 +2,14 @@
 /* Where the secondary's events come from: session, lane, poll cores, adapter. */
 #include "secondary_actions.h"
 
+/* The session is over, and not in order. */
+static void
+lose(struct colo_secondary *s, bool peer_lives)
+{
+	s->peer_lives = peer_lives;
+	colo_secondary_dispatch(s, COLO_SECONDARY_EV_LOST);
+}
+
 bool
 colo_secondary_poll_session(struct colo_secondary *s)
 {
@@ -32,8 +40,11 @@ colo_secondary_poll_session(struct colo_secondary *s)
 		/* it never was the primary: nothing here changes for it */
 		colo_notify_text(s->notify, true, "%s", colo_session_reason(s->session));
 		break;
-	default:
-		colo_secondary_dispatch(s, COLO_SECONDARY_EV_LOST);
+	case COLO_SESSION_ABORTED:
+		lose(s, true);
+		break;
+	default: /* LOST, and GONE: nobody runs the guest, as far as can be known */
+		lose(s, false);
 	}
 	return true;
 }
@@ -100,11 +111,14 @@ colo_secondary_poll_seals(struct colo_secondary *s)
 	bool quiet = colo_sync_quiet(s->receive);
 
 	if (s->receive->phase.session) {
-		if (colo_seals_poll(&s->seals, &s->receive->gate, quiet, s->now_us) == 0)
+		/* a session that is over has no use for keys, and was told so once */
+		if (s->session_over ||
+			colo_seals_poll(&s->seals, &s->receive->gate, quiet, s->now_us) == 0)
 			return;
-		colo_notify_text(s->notify, true, "%s", s->seals.error.text);
+		colo_notify_text(s->notify, true, "no session any more: %s", s->seals.error.text);
 		colo_session_abort(s->session, s->seals.error.text);
-		colo_secondary_dispatch(s, COLO_SECONDARY_EV_LOST);
+		s->session_over = s->peer_lost = true;
+		lose(s, true);
 	} else if (quiet && s->state != COLO_SECONDARY_HELLO) {
 		colo_seals_end(&s->seals);
 	}

@@ -89,7 +89,7 @@ new_session(struct colo_secondary *s, const struct colo_hello *h)
 	s->begin_waits = false;
 	s->verify_waits = false;
 	s->session_over = false;
-	s->peer_lost = false;
+	s->peer_lost = s->peer_lives = false;
 	memset(&s->report, 0, sizeof(s->report));
 	s->resumed += s->resumes != 0;
 	s->sessions++;
@@ -215,11 +215,12 @@ enum colo_secondary_state
 colo_secondary_after_session(struct colo_secondary *s)
 {
 	bool lost = s->peer_lost;
+	bool may_be_dead = lost && !s->peer_lives;
 
 	s->session_over = false;
-	s->peer_lost = false;
-	if (s->failover_wanted || (lost && s->config.failover_on_peer_loss && s->adapter != NULL &&
-					  s->committed != 0))
+	s->peer_lost = s->peer_lives = false;
+	if (s->failover_wanted || (may_be_dead && s->config.failover_on_peer_loss &&
+					  s->adapter != NULL && s->committed != 0))
 		return colo_secondary_start_failover(s);
 	if (s->committed == 0)
 		colo_notify_text(s->notify, lost,
@@ -242,9 +243,15 @@ colo_secondary_after_session(struct colo_secondary *s)
 static void
 note_session_over(struct colo_secondary *s, bool lost)
 {
+	if (s->session_over) /* by ourselves, who have said so */
+		return;
 	s->session_over = true;
 	s->peer_lost |= lost;
-	if (lost)
+	if (lost && s->peer_lives)
+		colo_notify_text(s->notify, true,
+			"primary lost: it lives and gave the session up: %s; its guest runs on",
+			colo_session_reason(s->session));
+	else if (lost)
 		colo_notify_text(
 			s->notify, true, "primary lost: %s", colo_session_reason(s->session));
 	else
@@ -318,6 +325,7 @@ colo_secondary_on_deadline_receiving(struct colo_secondary *s)
 	colo_session_abort(s->session, "the epoch did not complete within the limit");
 	s->session_over = true;
 	s->peer_lost = true;
+	s->peer_lives = true; /* its session does: a dead one would have been silent as long */
 	s->aborted++;
 	return colo_secondary_give_up(s);
 }

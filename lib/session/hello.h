@@ -12,7 +12,7 @@
  *
  *     START   be16 n_channels, n_channels * be16 port
  *
- *     REFUSE, ABORT   text why
+ *     REFUSE, ABORT, GONE   text why
  *
  *     PING, PONG, BYE   nothing
  *
@@ -38,7 +38,8 @@ enum colo_message {
 	COLO_MESSAGE_PONG = 6,
 	COLO_MESSAGE_ABORT = 7,
 	COLO_MESSAGE_BYE = 8,
-	COLO_MESSAGE_MAX = 8,
+	COLO_MESSAGE_GONE = 9,
+	COLO_MESSAGE_MAX = 9,
 };
 
 /** @return "HELLO", ..., or "unknown". */

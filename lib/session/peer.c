@@ -5,11 +5,13 @@
 
 #include "session_state.h"
 
+/* Whoever speaks lives, whatever it says. */
 static enum colo_session_event
 wrong(struct colo_session *s, const char *what)
 {
 	colo_session_set_reason(s, "wrong message from peer: %s", what);
-	return colo_session_lost(s);
+	(void)colo_session_lost(s);
+	return COLO_SESSION_ABORTED;
 }
 
 static enum colo_session_event
@@ -49,7 +51,7 @@ take_start(struct colo_session *s, const struct colo_message_view *m)
 	return COLO_SESSION_STARTED;
 }
 
-/** REFUSE and ABORT: the end of the session, for a reason that the peer gives. */
+/** REFUSE, ABORT and GONE: the end of the session, for a reason that the peer gives. */
 static enum colo_session_event
 take_end(struct colo_session *s, const struct colo_message_view *m, enum colo_session_event event)
 {
@@ -58,6 +60,9 @@ take_end(struct colo_session *s, const struct colo_message_view *m, enum colo_se
 
 	if (event == COLO_SESSION_REFUSED && s->state != STATE_CONNECTED &&
 		s->state != STATE_HELLO_SENT)
+		return wrong_time(s, m);
+	/* only a primary has a guest; HELLO is what makes one */
+	if (event == COLO_SESSION_GONE && s->listen_fd < 0)
 		return wrong_time(s, m);
 	if (colo_text_check(m->body, m->length, colo_message_name(m->type), text, &err) < 0)
 		return wrong(s, err.text);
@@ -99,6 +104,8 @@ take_message(struct colo_session *s, const struct colo_message_view *m)
 		return take_end(s, m, COLO_SESSION_REFUSED);
 	case COLO_MESSAGE_ABORT:
 		return take_end(s, m, COLO_SESSION_ABORTED);
+	case COLO_MESSAGE_GONE:
+		return take_end(s, m, COLO_SESSION_GONE);
 	case COLO_MESSAGE_PING:
 	case COLO_MESSAGE_PONG:
 	case COLO_MESSAGE_BYE:

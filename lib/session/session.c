@@ -237,6 +237,14 @@ colo_session_abort(struct colo_session *s, const char *why)
 }
 
 void
+colo_session_gone(struct colo_session *s, const char *why)
+{
+	if (s->peer != NULL)
+		colo_session_put_text(s->peer, COLO_MESSAGE_GONE, why);
+	colo_session_end(s);
+}
+
+void
 colo_session_bye(struct colo_session *s)
 {
 	if (s->peer != NULL)

@@ -12,7 +12,9 @@
  *     START (return ports)  ------->   channels are open, epoch 1 may begin
  *     PING / PONG           <------>   each side sends PING every timeout/4; silence of a whole
  *                                      timeout is a lost peer
- *     ABORT (reason)        <------>   the session is over at once, not in order
+ *     ABORT (reason)        <------>   the session is over at once, not in order; whoever says so
+ *                                      lives, and a primary's guest runs on
+ *     GONE (reason)         ------->   the session is over, for the primary's guest is gone
  *     BYE                   <------>   orderly end
  *
  * Every message: be16 type, be16 length of the body, body (at most COLO_SESSION_BODY_MAX). Numbers
@@ -31,7 +33,7 @@
 #define COLO_SESSION_BODY_MAX 4096u
 /** How often a control core looks at its session: each look is a few system calls. */
 #define COLO_SESSION_POLL_US 1000u
-#define COLO_SESSION_VERSION 2u
+#define COLO_SESSION_VERSION 3u
 
 #define COLO_SESSION_CALL_MS	2000u  /**< accepted .. whole hello, TLS included */
 #define COLO_SESSION_ANSWER_MS	10000u /**< hello .. ACCEPT or REFUSE; ACCEPT .. START */
@@ -110,8 +112,10 @@ enum colo_session_event {
 	COLO_SESSION_STARTED,	/**< secondary: peer_hello.address.channel_port is filled now */
 	COLO_SESSION_REFUSED,	/**< primary: reason says why */
 	COLO_SESSION_BYE,	/**< peer ended in order */
-	COLO_SESSION_ABORTED,	/**< peer aborted; reason says why */
-	COLO_SESSION_LOST, /**< connection broke, peer was silent too long, or spoke nonsense */
+	/** the peer gave the session up, or spoke nonsense: it lives; reason says why */
+	COLO_SESSION_ABORTED,
+	COLO_SESSION_GONE, /**< secondary: the primary says that its guest is gone; reason */
+	COLO_SESSION_LOST, /**< connection broke, or the peer was silent too long */
 	/**
 	 * Secondary: a caller that never became a session (no key, no hello, or a wrong one) was
 	 * dropped; reason says why. Nothing else changed: a session that is on goes on. For the
@@ -196,12 +200,14 @@ void colo_session_set_timeout(struct colo_session *s, uint32_t timeout_ms);
 /** Tell the peer (best effort, does not wait) and close. A listening session listens on. */
 void colo_session_abort(struct colo_session *s, const char *why);
 void colo_session_bye(struct colo_session *s);
+/** Primary: as abort, but its guest is gone: the secondary may take over if it was told to. */
+void colo_session_gone(struct colo_session *s, const char *why);
 /** Close without a word. */
 void colo_session_close(struct colo_session *s);
 
 const struct colo_hello *colo_session_peer_hello(const struct colo_session *s);
 const struct colo_accept *colo_session_peer_accept(const struct colo_session *s);
-/** Why the last REFUSED, ABORTED or LOST happened: one sentence. */
+/** Why the last REFUSED, ABORTED, GONE or LOST happened: one sentence. */
 const char *colo_session_reason(const struct colo_session *s);
 
 /**

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Both state machines together: the life of a session and of its epochs, and their ends. */
+#include "seal_device.h"
 #include "secondary_actions.h"
+#include "session_state.h"
 #include "ut_ends.h"
 
 static bool
@@ -276,6 +278,176 @@ test_source_fails_once(void)
 	e->next = COLO_SOURCE_DONE;
 	protect(e, 1);
 	CU_ASSERT_TRUE(ends_agree(e));
+	ut_ends_free(e);
+}
+
+/* Who waits for its source to let the guest run leaves the core to it: no work is done. */
+static void
+test_leaving_rests(void)
+{
+	struct ut_ends *e = ut_ends_new();
+
+	protect(e, 1);
+	e->next = COLO_SOURCE_BUSY;
+	e->slow_resume = true;
+	e->p.checkpoint_wanted = true;
+	UT_ENDS_UNTIL(e, e->paused);
+	colo_primary_stop(&e->p);
+	UT_ENDS_UNTIL(e, e->p.state == COLO_PRIMARY_LEAVING && e->resumes == 2);
+	for (unsigned int i = 0; i < 100; i++) {
+		e->now_us += UT_ENDS_TURN_US;
+		CU_ASSERT_FALSE(colo_primary_poll(&e->p, e->now_us));
+	}
+	CU_ASSERT_EQUAL(e->p.state, COLO_PRIMARY_LEAVING);
+	e->status = COLO_SOURCE_DONE;
+	CU_ASSERT_TRUE(colo_primary_poll(&e->p, e->now_us));
+	CU_ASSERT_EQUAL(e->p.state, COLO_PRIMARY_STOPPED);
+	ut_ends_free(e);
+}
+
+/* ---- which loss is a reason to take over ---- */
+
+enum ending {
+	STOPS,	   /* the operator's word */
+	HOLD,	   /* the primary gives up, its guest runs on */
+	FAILS,	   /* ... for its source's sake */
+	TOO_LATE,  /* the secondary gives up: END came, the rest did not */
+	NONSENSE,  /* a word that is none */
+	BREAKS,	   /* the connection closes without a word */
+	SILENT,	   /* nothing is heard any more */
+	GUEST_GONE /* the primary says so */
+};
+
+static void
+end_by(struct ut_ends *e, enum ending how)
+{
+	switch (how) {
+	case STOPS:
+		colo_primary_stop(&e->p);
+		break;
+	case HOLD:
+		e->p.checkpoint_wanted = true;
+		e->next = COLO_SOURCE_BUSY;
+		UT_ENDS_UNTIL(e, e->p.state == COLO_PRIMARY_COLLECTING);
+		ut_ends_pass(e, UT_ENDS_LIMIT_MS + 100);
+		break;
+	case FAILS:
+		e->p.checkpoint_wanted = true;
+		e->next = COLO_SOURCE_FAILED;
+		break;
+	case TOO_LATE:
+		CU_ASSERT_EQUAL(e->s.state, COLO_SECONDARY_RECEIVING);
+		colo_secondary_dispatch(&e->s, COLO_SECONDARY_EV_DEADLINE);
+		break;
+	case NONSENSE:
+		colo_session_put_text(e->session[0]->peer, (enum colo_message)99, "x");
+		break;
+	case BREAKS:
+		colo_session_close(e->session[0]);
+		break;
+	case SILENT:
+		e->frozen_primary = true;
+		ut_ends_pass(e, UT_ENDS_LIMIT_MS + 100);
+		break;
+	case GUEST_GONE:
+		colo_error_set(&e->source.error, "it is gone");
+		e->status = COLO_SOURCE_GONE;
+		break;
+	}
+}
+
+static void
+count_failover(struct colo_adapter *a)
+{
+	(*(unsigned int *)a->state)++;
+}
+
+static enum colo_adapter_status
+never_done(struct colo_adapter *a)
+{
+	(void)a;
+	return COLO_ADAPTER_BUSY;
+}
+
+static void
+run_loss(enum ending how, bool takes_over)
+{
+	static const struct colo_adapter_ops ops = {
+		.name = "ut", .failover = count_failover, .poll = never_done};
+	struct ut_ends *e = ut_ends_new();
+	unsigned int failovers = 0;
+	struct colo_adapter adapter = {.ops = &ops, .state = &failovers};
+
+	e->s.config.failover_on_peer_loss = true;
+	e->s.adapter = &adapter;
+	protect(e, 2);
+	end_by(e, how);
+	UT_ENDS_UNTIL(e,
+		e->s.state == COLO_SECONDARY_LISTEN || e->s.state == COLO_SECONDARY_FAILING_OVER);
+	CU_ASSERT_EQUAL(failovers, takes_over);
+	CU_ASSERT_NOT_EQUAL(e->s.committed, 0);
+	/* whoever is told takes over all the same */
+	colo_secondary_failover(&e->s);
+	CU_ASSERT_EQUAL(failovers, 1);
+	ut_ends_free(e);
+}
+
+/* A primary that lives runs its guest: only the operator may have another one run. */
+static void
+test_living(void)
+{
+	run_loss(STOPS, false);
+	run_loss(HOLD, false);
+	run_loss(FAILS, false);
+	run_loss(TOO_LATE, false);
+	run_loss(NONSENSE, false);
+}
+
+static void
+test_dead(void)
+{
+	run_loss(BREAKS, true);
+	run_loss(SILENT, true);
+	run_loss(GUEST_GONE, true);
+}
+
+static unsigned int n_told;
+
+static void
+count_text(void *context, bool warning, const char *text)
+{
+	(void)context;
+	(void)text;
+	n_told += warning;
+}
+
+/* Keys that cannot be made end the session, in a state that goes on by itself, once. */
+static void
+test_no_keys(void)
+{
+	struct colo_seal_device none = {.name = "none"};
+	struct ut_ends *e = ut_ends_new();
+	struct colo_seal_flow flow = {{0}};
+	struct colo_seals *seals = &e->s.seals;
+
+	protect(e, 1);
+	e->no_jobs = true;
+	e->p.checkpoint_wanted = true;
+	UT_ENDS_UNTIL(e, e->s.state == COLO_SECONDARY_FLUSHING);
+	n_told = 0;
+	e->notify[1].text = count_text;
+	seals->keys.device = &none;
+	colo_seal_keys_add(&seals->keys, &flow, 0, 0, false);
+	for (unsigned int i = 0; i < 3; i++) {
+		seals->on = seals->renewing = seals->keys.flow[0].retiring = true;
+		for (unsigned int n = 0; n < 100; n++)
+			ut_ends_turn(e);
+		CU_ASSERT_TRUE(e->s.session_over);
+		CU_ASSERT_EQUAL(n_told, 1);
+	}
+	e->no_jobs = false;
+	UT_ENDS_UNTIL(e, e->s.state == COLO_SECONDARY_LISTEN);
+	CU_ASSERT_EQUAL(n_told, 2); /* what it waits for */
 	ut_ends_free(e);
 }
 
@@ -1100,6 +1272,10 @@ static const struct ut_case cases[] = {
 	{"END without an epoch", test_end_without_epoch},
 	{"the first epoch is precopy", test_first_epoch_is_precopy},
 	{"a source that fails once", test_source_fails_once},
+	{"rests while its source works", test_leaving_rests},
+	{"a primary that lives is not taken over from", test_living},
+	{"one that is dead, or has no guest, is", test_dead},
+	{"no keys, said once", test_no_keys},
 	{"lost, resumed", test_resume},
 	{"resumed from a checkpoint in doubt", test_resume_in_doubt},
 	{"a full copy where one does not know", test_no_resume},

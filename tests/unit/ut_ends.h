@@ -35,6 +35,7 @@ struct ut_ends {
 	bool cut;	     /* no frame gets through */
 	bool no_jobs;	     /* poll cores do no piece of the secondary's jobs */
 	bool frozen_primary; /* its control core does not run */
+	bool slow_resume;    /* RESUME is not carried out */
 	/* the source */
 	enum colo_source_status status; /* of the last request */
 	enum colo_source_status next;	/* what the next ROUND or PAUSE ends with */
@@ -80,6 +81,10 @@ ut_ends_request(struct colo_source *source, enum colo_source_request request)
 
 	if (request == COLO_SOURCE_RESUME) {
 		e->resumes++;
+		if (e->slow_resume) {
+			e->status = COLO_SOURCE_BUSY;
+			return;
+		}
 		e->paused = false;
 		e->status = COLO_SOURCE_DONE;
 		return;
