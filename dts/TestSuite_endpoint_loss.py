@@ -244,6 +244,7 @@ class Cut(Colo):
     def secondary(self, *options, **_):
         secondary = self._in(self.b, "secondary", self.ends[1],
                              ["--listen", f"10.98.0.2:{PORT}", "--block", "pc.ram,size=64M", *options])
+        self.last["secondary"] = secondary
         secondary.wait_for(READY)
         return secondary
 
