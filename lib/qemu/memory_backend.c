@@ -40,15 +40,14 @@ read_backends(const struct colo_json *list, struct backend *backends, bool *all)
 	struct colo_json element;
 	unsigned int n = 0;
 
-	*all = true;
-	for (unsigned int i = 0; colo_json_element(list, i, &element); i++) {
-		if (n == COLO_MAX_BACKENDS || !read_backend(&element, &backends[n])) {
+	*all = !colo_json_element(list, COLO_MAX_BACKENDS, &element);
+	/* so many and no more: each is looked for from the list's beginning */
+	for (unsigned int i = 0; i < COLO_MAX_BACKENDS && colo_json_element(list, i, &element);
+		i++) {
+		if (read_backend(&element, &backends[n]))
+			n++;
+		else
 			*all = false;
-			if (n == COLO_MAX_BACKENDS)
-				break;
-			continue;
-		}
-		n++;
 	}
 	return n;
 }

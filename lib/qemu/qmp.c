@@ -224,7 +224,8 @@ offers_oob(const struct colo_json *greeting)
 
 	if (!colo_json_member(greeting, "capabilities", &list))
 		return false;
-	for (unsigned int i = 0; colo_json_element(&list, i, &element); i++)
+	for (unsigned int i = 0;
+		i < COLO_QMP_CAPABILITIES_MAX && colo_json_element(&list, i, &element); i++)
 		if (colo_json_string(&element, name, sizeof(name)) > 0 && strcmp(name, "oob") == 0)
 			return true;
 	return false;

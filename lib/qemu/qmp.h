@@ -16,10 +16,11 @@
 #include "json.h"
 #include "wait.h"
 
-#define COLO_QMP_LINE_MAX    65536u /**< bytes of one reply or event; a longer one ends the link */
-#define COLO_QMP_COMMAND_MAX 16384u /**< bytes of one command */
-#define COLO_QMP_STATUS_MAX  32u    /**< bytes of a run state's name, with NUL */
-#define COLO_QMP_BURST_MAX   256u   /**< events taken in by one colo_qmp_pump() */
+#define COLO_QMP_LINE_MAX	  65536u /**< bytes of one reply or event; a longer one ends the link */
+#define COLO_QMP_COMMAND_MAX	  16384u /**< bytes of one command */
+#define COLO_QMP_STATUS_MAX	  32u	 /**< bytes of a run state's name, with NUL */
+#define COLO_QMP_CAPABILITIES_MAX 16u	 /**< of a greeting that are looked at */
+#define COLO_QMP_BURST_MAX	  256u	 /**< events taken in by one colo_qmp_pump() */
 
 /** One connection. Used by one thread at a time. */
 struct colo_qmp {

@@ -7,7 +7,7 @@
 #include "seal.h"
 #include "wire.h"
 
-#define HELLO_MAX (22u + 6u + 1u + 16u + 2u + COLO_MAX_BLOCKS * (1u + COLO_BLOCK_NAME_MAX + 8u))
+#define HELLO_MAX (39u + 6u + 1u + 16u + 2u + COLO_MAX_BLOCKS * (1u + COLO_BLOCK_NAME_MAX + 8u))
 static_assert(HELLO_MAX <= COLO_SESSION_BODY_MAX, "the largest hello fits a body");
 static_assert(COLO_SESSION_REASON_MAX <= UINT8_MAX, "a text's length is one byte");
 

@@ -12,8 +12,8 @@
 enum option {
 	OPTION_SEALED = 0x01,
 	OPTION_ZSTD = 0x02,
-	OPTION_NO_SESSION = 0x04,
-	OPTION_TIME = 0x08, /* a second passes before each frame */
+	OPTION_NO_SESSION = 0x04, /* it is over */
+	OPTION_TIME = 0x08,	  /* a second passes before each frame */
 };
 
 /* Bytes of a window before the slots. */
@@ -71,6 +71,17 @@ drain(bool check)
 	}
 }
 
+/* What waits to be sent is given up. */
+static void
+end_session(void)
+{
+	t.now->send.phase.session = false;
+	t.now->send.phase.epoch = 0;
+	colo_gate_raise(&t.now->send.gate);
+	colo_send_poll(t.s);
+	drain(false);
+}
+
 static void
 begin(uint8_t options)
 {
@@ -86,7 +97,7 @@ begin(uint8_t options)
 	colo_piece_list_all(&box->list, &t.now->blocks[0]);
 	atomic_store(&box->next, 0);
 	phase = &t.now->send.phase;
-	phase->session = !(options & OPTION_NO_SESSION);
+	phase->session = true;
 	phase->epoch = FUZZ_EPOCH;
 	phase->zstd = options & OPTION_ZSTD;
 	phase->zstd_level = 1;
@@ -96,6 +107,8 @@ begin(uint8_t options)
 		colo_send_poll(t.s);
 		drain(true);
 	}
+	if (options & OPTION_NO_SESSION)
+		end_session();
 }
 
 static void
@@ -171,10 +184,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		mend(&f);
 		receive(&f, options);
 	}
-	t.now->send.phase.session = false; /* what waits to be sent is given up */
-	t.now->send.phase.epoch = 0;
-	colo_gate_raise(&t.now->send.gate);
-	colo_send_poll(t.s);
+	end_session();
 	fuzz_rig_check_empty(t.now);
 	return 0;
 }

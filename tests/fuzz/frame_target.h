@@ -17,7 +17,7 @@ enum option {
 	OPTION_PRECOPY = 0x02,	 /* pages go to guest memory as well */
 	OPTION_UNTOUCHED = 0x04, /* no page was placed before: memory is zeros */
 	OPTION_NO_EPOCH = 0x08,
-	OPTION_NO_SESSION = 0x10,
+	OPTION_NO_SESSION = 0x10, /* it is over */
 };
 
 #define FUZZ_MEMORY ((FUZZ_PAGES + 1) * COLO_PAGE_SIZE)
@@ -73,10 +73,16 @@ begin(uint8_t options)
 	t.packet_number = 0;
 	fill_memory(options);
 	phase = &t.now->receive.phase;
-	phase->session = !(options & OPTION_NO_SESSION);
+	phase->session = true;
 	phase->epoch = options & OPTION_NO_EPOCH ? 0 : FUZZ_EPOCH;
 	phase->kind = options & OPTION_PRECOPY ? COLO_EPOCH_PRECOPY : COLO_EPOCH_CHECKPOINT;
 	t.r->filter.session = 0; /* so that the session is a new one */
+	colo_gate_raise(&t.now->receive.gate);
+	colo_receive_poll(t.r);
+	if (!(options & OPTION_NO_SESSION))
+		return;
+	phase->session = false;
+	phase->epoch = 0;
 	colo_gate_raise(&t.now->receive.gate);
 	colo_receive_poll(t.r);
 }

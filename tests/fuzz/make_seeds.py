@@ -205,6 +205,9 @@ def qmps():
     put("qmp", "refused", b"\0\x1f" + greeting + ok +
         b"".join(b'{"error": {"desc": "no"}, "id": %d}\n' % i for i in range(2, 8)))
     put("qmp", "no_oob", b"\1\0" + b'{"QMP": {"capabilities": []}}\n')
+    zeros = b"0," * 7000
+    put("qmp", "long_greeting", b"\1\0" + b'{"QMP": {"capabilities": [' + zeros + b"0]}}\n")
+    put("qmp", "long_memdev", b"\0\4" + greeting + ok + b'{"return": [' + zeros + b'0], "id": 2}\n')
     put("qmp", "no_json", b"\0\0" + b"SSH-2.0-OpenSSH\r\n")
     put("qmp", "other_id", b"\0\1" + greeting + ok + status % 9 + status % 2)
     put("qmp", "numbers", b"\0\0" + b'[-0.5e+3, 18446744073709551615, 184467440737095516160, true, null]')

@@ -269,6 +269,49 @@ test_memory_backend(void)
 	fake_stop(&fake);
 }
 
+/* @p n elements that are nothing, then @p last. */
+static const char *
+long_list(const char *before, unsigned int n, const char *last)
+{
+	static char text[1024];
+	size_t used = (size_t)snprintf(text, sizeof(text), "%s", before);
+
+	for (unsigned int i = 0; i < n; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "0,");
+	snprintf(text + used, sizeof(text) - used, "%s", last);
+	return text;
+}
+
+/* Of a list as long as a line only the beginning is looked at: to go through all of it, each
+ * element from the beginning, took seconds. */
+static void
+test_long_lists(void)
+{
+	static const char last[] = "{\"id\":\"a\",\"size\":4096,\"share\":true}]";
+	static const char greeting[] = "{\"QMP\":{\"capabilities\":[";
+
+	fake_start(&fake);
+	CU_ASSERT_EQUAL_FATAL(open_ms(2000), COLO_OUTCOME_OK);
+	CU_ASSERT_EQUAL(check_backend(long_list("[", COLO_MAX_BACKENDS - 1, last), fake.path, "b"),
+		COLO_OUTCOME_REFUSED);
+	CU_ASSERT_TRUE(said("as block a, not as b"));
+	CU_ASSERT_EQUAL(check_backend(long_list("[", COLO_MAX_BACKENDS, last), fake.path, "b"),
+		COLO_OUTCOME_OK);
+	colo_qmp_close(&qmp);
+	fake_stop(&fake);
+	for (unsigned int n = COLO_QMP_CAPABILITIES_MAX - 1; n <= COLO_QMP_CAPABILITIES_MAX; n++) {
+		bool seen = n < COLO_QMP_CAPABILITIES_MAX;
+
+		fake_start(&fake);
+		fake.greeting = long_list(greeting, n, "\"oob\"]}}");
+		CU_ASSERT_EQUAL(colo_qmp_open_oob(
+					&qmp, fake.path, COLO_NO_ABORT, colo_deadline(2000), &err),
+			seen ? COLO_OUTCOME_OK : COLO_OUTCOME_REFUSED);
+		colo_qmp_close(&qmp);
+		fake_stop(&fake);
+	}
+}
+
 int
 main(void)
 {
@@ -282,6 +325,7 @@ main(void)
 		{"what is no QMP socket", test_open},
 		{"lines of n-1, n, n+1 bytes", test_long_lines},
 		{"memory backends", test_memory_backend},
+		{"long lists", test_long_lists},
 	};
 
 	return UT_RUN("qmp", cases);
