@@ -18,8 +18,9 @@ import mutate
 
 PAGE = env.ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- figures: scripts/reliability-report --write -->", "<!-- end of the figures -->"
-SUITES = ["crash", "lossy", "resume", "hostile", "peer_loss", "takeover", "endpoint_loss", "lockstep",
-          "session"]
+SUITES = [name for name in ("crash", "lossy", "resume", "hostile", "peer_loss", "takeover", "endpoint_loss",
+                            "lockstep", "session")
+          if (env.ROOT / "dts" / f"TestSuite_{name}.py").exists()]
 # what the simulation counts (tests/sim/sim.h) that is a death, or a fault, of its own
 SIM_KILLS = {"kills_primary": "primary", "kills_secondary": "secondary"}
 SIM_KILLS_WITHIN = {"kills_inside": "in the middle of a turn", "kills_flush": "in the middle of a flush"}
