@@ -26,6 +26,7 @@ INPUT_TIMEOUT_S = 20      # one input: on a busy machine the slowest take 50 ms
 START_TIMEOUT_S = 120     # beyond its seconds: EAL, reading of the corpus
 MEMORY_MIB = 2048
 LENGTH_MAX = 16384        # bytes of an input
+SHORTER = {"multifd": 1024, "options": 2048, "prompt": 1024}  # what is longer only takes longer
 FINDING = re.compile(r"; Test unit written to (\S+)")
 EXECUTIONS = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.M)
 EDGES = re.compile(r"\bcov: (\d+)")
@@ -71,7 +72,7 @@ def _command(folder, target, arguments):
     findings = folder / "findings"
     findings.mkdir(exist_ok=True)
     command = [folder / "tests" / "fuzz" / f"{target}_fuzz", f"-timeout={INPUT_TIMEOUT_S}",
-               f"-rss_limit_mb={MEMORY_MIB}", f"-max_len={LENGTH_MAX}", "-print_final_stats=1",
+               f"-rss_limit_mb={MEMORY_MIB}", f"-max_len={SHORTER.get(target, LENGTH_MAX)}", "-print_final_stats=1",
                f"-artifact_prefix={findings}/{target}-"]
     words = SOURCES / f"{target}.dict"
     command += [f"-dict={words}"] if words.exists() else []
