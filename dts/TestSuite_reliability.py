@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """scripts/mutate notices what is not caught; scripts/reliability-report prints what was counted."""
 import json
+import re
 import subprocess
 
 import pytest
@@ -34,9 +35,19 @@ def script(name, *arguments):
 
 
 def test_every_invariant_has_mutations():
-    """Step: read the project's patches. Verify: each invariant is broken, each patch changes one line."""
+    """Step: read the project's patches. Verify: each invariant is broken, each patch changes one line, and
+    fits the code as it is; the page on reliability names each, and no other."""
     found = mutate.load()
     assert {m.invariant for m in found} == set(mutate.INVARIANTS)
+    for m in found:
+        done = subprocess.run(["git", "-c", f"safe.directory={env.ROOT}", "apply", "--check", "-C1", m.path],
+                              cwd=env.ROOT, check=False, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, f"{m.name} must be adapted to the code: {done.stdout}"
+    page = (env.ROOT / "docs" / "reliability.md").read_text("utf-8")
+    rows = {int(n): row for n, row in re.findall(r"^\| (\d) \| \*\*.*\| (.*) \|$", page, re.M)}
+    for number in mutate.INVARIANTS:
+        assert sorted(rows[number].split(", ")) == [m.name for m in found if m.invariant == number]
 
 
 @pytest.mark.parametrize("header", ["", "Breaks: invariant 9\nCaught by: unit sync\n",
