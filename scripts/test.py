@@ -165,7 +165,7 @@ def run_fuzzers(tally, seconds, scratch):
 
 
 PARTS = ["simulation", "mutations", "fuzz"]  # no files of dts/, but by --suite as well
-BESIDE = ["simulation", "fuzz"]  # their clocks are their own: they take what the suites of dts/ leave
+BESIDE = ["simulation", "fuzz"]  # their clocks are their own: they take what the others leave
 BESIDE_NICE = 19
 BESIDE_TIMEOUT_S = 900  # after the last suite
 
@@ -181,7 +181,7 @@ def run_parts(tally, names, fuzz_seconds, scratch):
 
 
 class Beside:
-    """The parts that run while the suites of dts/ do, by this script in a process of its own."""
+    """The parts that run while all others do, by this script in a process of its own."""
 
     def __init__(self, fuzz_seconds, scratch):
         self.results = scratch / "beside"
@@ -261,7 +261,8 @@ def prepare(quick, suites):
     env.build()
     if not quick and not suites:
         env.build("build-sanitize", SANITIZE)
-    if "fuzz" in suites or (not quick and not suites):
+        env.ensure_packages(fuzz.PACKAGES)  # built beside, see BESIDE
+    if "fuzz" in suites:
         env.ensure_packages(fuzz.PACKAGES)
         fuzz.build()
 
@@ -300,6 +301,8 @@ def main():
     scratch = args.results or pathlib.Path(tempfile.mkdtemp(prefix="dpdk-colo-test."))
     try:
         if not args.suite:
+            if not args.quick:
+                beside = Beside(args.fuzz_seconds, scratch)
             huge = env.Hugepages(UNIT_HUGE_MIB)
             try:
                 run_programs(tally, "build", args.quick, "")
@@ -308,8 +311,6 @@ def main():
                     run_parts(tally, set(PARTS) - set(BESIDE), args.fuzz_seconds, scratch)
             finally:
                 huge.close()
-            if not args.quick:
-                beside = Beside(args.fuzz_seconds, scratch)
         else:
             run_parts(tally, args.suite, args.fuzz_seconds, scratch)
         suites = sorted((env.ROOT / "dts").glob("TestSuite_*.py"))
