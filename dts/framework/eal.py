@@ -21,9 +21,10 @@ def memif(run, role, channels, mib=256, name="memif", log2_ring=10):
             f"socket-abstract=no,bsize=9216,rsize={log2_ring}"]
 
 
-def af_packet(interface, channels, qpairs=1):
+def af_packet(interface, channels, qpairs=1, huge=True):
     """Run it in the namespace of the interface."""
-    return ["--in-memory", "--no-pci", "--iova-mode=va", lcores(channels), "-m", "256",
+    memory = ["--in-memory"] if huge else ["--no-huge", "--no-shconf"]
+    return [*memory, "--no-pci", "--iova-mode=va", lcores(channels), "-m", "256",
             f"--vdev=net_af_packet0,iface={interface},framesz=16384,blocksz=65536,framecnt=512,"
             f"qpairs={qpairs}"]
 

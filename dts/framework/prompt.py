@@ -16,9 +16,12 @@ ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[A-Za-z])|\x07")
 class Prompt:
     """Started at once; close() ends it if it still runs."""
 
-    def __init__(self, run, eal, options, timeout=20):
+    def __init__(self, run, eal, options, timeout=20, namespace=None):
+        command = [env.program(BUILD), *eal, "--", *options, "-i"]
+        if namespace is not None:
+            command = namespace.command(*command)
         self.child = pexpect.spawn(
-            str(env.program(BUILD)), [str(a) for a in [*eal, "--", *options, "-i"]],
+            str(command[0]), [str(a) for a in command[1:]],
             encoding="utf-8", codec_errors="replace", timeout=timeout, dimensions=(50, 200),
             preexec_fn=die_with_parent)
         # seen(): all that was printed so far
@@ -30,6 +33,10 @@ class Prompt:
         self.log.flush()
         with open(self.log.name, encoding="utf-8") as f:
             return ESCAPES.sub("", f.read())
+
+    def drain(self):
+        """Read what is there, so that the terminal never fills up."""
+        self.child.expect([pexpect.TIMEOUT, pexpect.EOF], timeout=0)
 
     def wait_for(self, pattern):
         """@return the match, in what comes from here on."""

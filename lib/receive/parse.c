@@ -132,9 +132,9 @@ static enum colo_counter
 check_slot(struct colo_receiver *r, struct colo_page_packet *p)
 {
 	p->slot = colo_receive_window_slot(&r->window, p->frame.slot);
-	colo_receive_window_packet(&r->window, p->frame.packet_number, r->now_us);
 	switch (colo_receive_window_check(&r->window, p->slot)) {
 	case COLO_SLOT_PLACED:
+		colo_receive_window_packet(&r->window, p->frame.packet_number, r->now_us);
 		r->feedback_due = true; /* the primary does not know yet */
 		return COLO_rx_duplicate;
 	case COLO_SLOT_BEYOND:

@@ -46,6 +46,8 @@ colo_record(struct colo_receiver *r, const struct colo_page_packet *p)
 			record_dirty(r, &p->record[i]);
 		record_sums(r, &p->record[i]);
 	}
+	/* not before all of it was found right: the primary measures by it, and believes it */
+	colo_receive_window_packet(&r->window, p->frame.packet_number, r->now_us);
 	colo_receive_window_place(&r->window, p->slot);
 	r->unreported++;
 	if ((p->frame.flags & COLO_FLAG_ACK_NOW) || (!gap && colo_receive_window_gap(&r->window)))

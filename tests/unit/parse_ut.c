@@ -171,6 +171,7 @@ make_empty(void)
 static void
 check_drop(enum colo_counter why, const char *what)
 {
+	uint64_t largest = t.r->window.largest_packet;
 	enum colo_counter got;
 
 	inject();
@@ -181,6 +182,8 @@ check_drop(enum colo_counter why, const char *what)
 			unchanged() ? "nothing changed" : "something CHANGED");
 	CU_ASSERT_EQUAL(got, why);
 	CU_ASSERT_TRUE(unchanged());
+	/* a packet number that is believed is told to the primary, which measures by it */
+	CU_ASSERT_EQUAL(t.r->window.largest_packet, largest);
 }
 
 static void
