@@ -214,6 +214,27 @@ def test_secondary_hangs(start_run, record_property, moment, interval):
     assert secondary.stop() == 0, secondary.output()
 
 
+@pytest.mark.slow
+def test_both_stand_still(start_run):
+    """Step: both processes are stopped for twice the peer timeout, as on a host that was suspended.
+
+    Verify: neither takes the other's silence for its end; the session goes on.
+    """
+    two = Lost(start_run(HUGE_MIB))
+    secondary = two.secondary("--hold", 20000)
+    primary = two.primary("--hold", 20000, "--interval", 100)
+    primary.wait_for("^epoch 2:")
+    for process in (primary, secondary):
+        process.signal(signal.SIGSTOP)
+    time.sleep(2 * TIMEOUT_MS / 1000)
+    seen = len(primary.output())
+    for process in (secondary, primary):
+        process.signal(signal.SIGCONT)
+    primary.wait_for(f"^epoch {last_epoch(primary) + 5}:", 30, after=seen)
+    assert "LOST" not in primary.output() and "lost" not in secondary.output()
+    assert primary.stop() == 0 and secondary.stop() == 0
+
+
 def kill_both(two):
     """Both at once, in the midst of checkpoints. @return the last one that the primary knew of."""
     secondary = two.secondary()

@@ -198,6 +198,9 @@ colo_primary_poll(struct colo_primary *p, uint64_t now_us)
 {
 	bool worked;
 
+	/* what we stood still ourselves nothing could be acknowledged; --hold counts it */
+	if (p->now_us != 0 && now_us - p->now_us >= COLO_STANDSTILL_US)
+		p->acked_us += now_us - p->now_us;
 	p->now_us = now_us;
 	if (p->state == COLO_PRIMARY_LEAVING)
 		return colo_primary_poll_leaving(p);

@@ -280,6 +280,9 @@ colo_secondary_poll(struct colo_secondary *s, uint64_t now_us)
 {
 	bool worked;
 
+	/* while we stood still ourselves nothing could be placed */
+	if (s->deadline_us != 0 && now_us - s->now_us >= COLO_STANDSTILL_US)
+		s->deadline_us += now_us - s->now_us;
 	s->now_us = now_us;
 	arm_deadline(s);
 	worked = colo_secondary_poll_lane(s);

@@ -135,6 +135,7 @@ read_peer(struct colo_session *s)
 		case COLO_MESSAGE_NONE:
 			if (colo_connection_fill(c)) {
 				s->heard_ms = s->now_ms;
+				s->forgiven = false;
 				break;
 			}
 			if (colo_connection_gone(c) == NULL)

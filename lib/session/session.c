@@ -115,16 +115,34 @@ colo_session_lost(struct colo_session *s)
 	return COLO_SESSION_LOST;
 }
 
+/*
+ * We have stood still ourselves (stopped, or starved with the peer beside us): then the peer may
+ * have heard nothing that it could have answered. It gets half a limit from now on, once.
+ */
+static void
+note_standstill(struct colo_session *s, uint64_t now_ms)
+{
+	uint32_t half_ms = s->timeout_ms / 2;
+
+	if (s->state != STATE_ON || s->clock_stale || s->forgiven || now_ms - s->now_ms < half_ms)
+		return;
+	s->forgiven = true;
+	if (now_ms - s->heard_ms > half_ms)
+		s->heard_ms = now_ms - half_ms;
+}
+
 enum colo_session_event
 colo_session_poll(struct colo_session *s, uint64_t now_ms)
 {
 	enum colo_session_event event = COLO_SESSION_NOTHING;
 
+	note_standstill(s, now_ms);
 	s->now_ms = now_ms;
 	if (s->clock_stale) {
 		s->clock_stale = false;
 		s->since_ms = now_ms;
 		s->heard_ms = now_ms;
+		s->forgiven = false;
 		s->pinged_ms = now_ms;
 	}
 	if (s->state == STATE_CONNECTING)

@@ -11,7 +11,7 @@
  *                           <-------   ACCEPT (its addresses) or REFUSE (one sentence), then close
  *     START (return ports)  ------->   channels are open, epoch 1 may begin
  *     PING / PONG           <------>   each side sends PING every timeout/4; silence of a whole
- *                                      timeout is a lost peer
+ *                                      timeout is a lost peer, but see colo_session_set_timeout()
  *     ABORT (reason)        <------>   the session is over at once, not in order; whoever says so
  *                                      lives, and a primary's guest runs on
  *     GONE (reason)         ------->   the session is over, for the primary's guest is gone
@@ -33,6 +33,9 @@
 #define COLO_SESSION_BODY_MAX 4096u
 /** How often a control core looks at its session: each look is a few system calls. */
 #define COLO_SESSION_POLL_US 1000u
+/** So long between two turns of a control core: it stood still, and limits of others go on after.
+ */
+#define COLO_STANDSTILL_US   100000u
 #define COLO_SESSION_VERSION 3u
 
 #define COLO_SESSION_CALL_MS	2000u  /**< accepted .. whole hello, TLS included */
@@ -195,7 +198,10 @@ int colo_session_accept(struct colo_session *s, const struct colo_accept *accept
 int colo_session_refuse(struct colo_session *s, const char *why);
 int colo_session_start(struct colo_session *s, const uint16_t *channel_ports, unsigned int n);
 
-/** From START on: how long silence may last; held within COLO_PEER_TIMEOUT_MIN .. MAX. */
+/**
+ * From START on: how long silence may last; held within COLO_PEER_TIMEOUT_MIN .. MAX. A control
+ * core that itself did not poll for half of it grants the peer another half, once.
+ */
 void colo_session_set_timeout(struct colo_session *s, uint32_t timeout_ms);
 /** Tell the peer (best effort, does not wait) and close. A listening session listens on. */
 void colo_session_abort(struct colo_session *s, const char *why);

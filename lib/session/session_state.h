@@ -51,8 +51,9 @@ struct colo_session {
 	enum colo_session_state state;
 	bool clock_stale; /* state is new: the next poll() sets since_ms and heard_ms */
 	uint64_t now_ms;
-	uint64_t since_ms;  /* begin of the state */
-	uint64_t heard_ms;  /* last sign of life */
+	uint64_t since_ms; /* begin of the state */
+	uint64_t heard_ms; /* last sign of life */
+	bool forgiven;	   /* ... and since then once more time was given, for our own standstill */
 	uint64_t pinged_ms; /* last PING sent */
 	uint32_t timeout_ms;
 	int listen_fd;

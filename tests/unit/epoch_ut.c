@@ -305,6 +305,46 @@ test_leaving_rests(void)
 	ut_ends_free(e);
 }
 
+/* What the process stood still itself does not count: nothing could have come meanwhile. */
+static void
+test_own_standstill(void)
+{
+	struct ut_ends *e = ut_ends_new();
+
+	colo_primary_start(&e->p);
+	UT_ENDS_UNTIL(e, e->p.state == COLO_PRIMARY_SENDING);
+	CU_ASSERT_FALSE(e->paused && e->p.hold_until_us != 0);
+	e->cut = true;
+	e->s.deadline_us = e->now_us + UT_ENDS_LIMIT_MS * 1000;
+	e->now_us += 5 * UT_ENDS_LIMIT_MS * 1000;
+	ut_ends_turn(e);
+	CU_ASSERT(e->p.state == COLO_PRIMARY_SENDING || e->p.state == COLO_PRIMARY_ENDING);
+	CU_ASSERT_EQUAL(e->s.state, COLO_SECONDARY_PRECOPY);
+	ut_ends_pass(e, UT_ENDS_LIMIT_MS - 100);
+	CU_ASSERT(e->p.state == COLO_PRIMARY_SENDING || e->p.state == COLO_PRIMARY_ENDING);
+	CU_ASSERT_EQUAL(e->s.state, COLO_SECONDARY_PRECOPY);
+	ut_ends_pass(e, 2 * UT_ENDS_LIMIT_MS);
+	CU_ASSERT_EQUAL(e->p.state, COLO_PRIMARY_STOPPED);
+	CU_ASSERT_EQUAL(e->s.state, COLO_SECONDARY_LISTEN);
+	ut_ends_free(e);
+}
+
+/* The operator's limit for the guest counts it all the same. */
+static void
+test_hold_counts_standstill(void)
+{
+	struct ut_ends *e = ut_ends_new();
+
+	protect(e, 1);
+	e->next = COLO_SOURCE_BUSY;
+	e->p.checkpoint_wanted = true;
+	UT_ENDS_UNTIL(e, e->p.hold_until_us != 0);
+	e->now_us += UT_ENDS_LIMIT_MS * 1000;
+	ut_ends_turn(e);
+	CU_ASSERT_EQUAL(e->p.state, COLO_PRIMARY_LEAVING);
+	ut_ends_free(e);
+}
+
 /* ---- which loss is a reason to take over ---- */
 
 enum ending {
@@ -1272,6 +1312,8 @@ static const struct ut_case cases[] = {
 	{"END without an epoch", test_end_without_epoch},
 	{"the first epoch is precopy", test_first_epoch_is_precopy},
 	{"a source that fails once", test_source_fails_once},
+	{"its own standstill", test_own_standstill},
+	{"... counts against --hold", test_hold_counts_standstill},
 	{"rests while its source works", test_leaving_rests},
 	{"a primary that lives is not taken over from", test_living},
 	{"one that is dead, or has no guest, is", test_dead},

@@ -2,6 +2,9 @@
 /* session.c, dial.c, peer.c: two ends that keep to the protocol, plain and by TLS. */
 #include <errno.h>
 
+#include <rte_common.h>
+
+#include "session_state.h"
 #include "ut_session.h"
 
 static void
@@ -112,12 +115,63 @@ liveness(void)
 	real_pause();
 	CU_ASSERT_EQUAL(colo_session_poll(b.primary, 5000), COLO_SESSION_NOTHING);
 	/* Now the secondary stands still. */
+	CU_ASSERT_EQUAL(colo_session_poll(b.primary, 5099), COLO_SESSION_NOTHING);
+	CU_ASSERT_EQUAL(colo_session_poll(b.primary, 5150), COLO_SESSION_NOTHING);
 	CU_ASSERT_EQUAL(colo_session_poll(b.primary, 5199), COLO_SESSION_NOTHING);
 	CU_ASSERT_EQUAL(colo_session_poll(b.primary, 5200), COLO_SESSION_LOST);
 	snprintf(wanted, sizeof(wanted), "no sign of life for %u ms", 200);
 	CU_ASSERT_STRING_EQUAL(colo_session_reason(b.primary), wanted);
 	CU_ASSERT_EQUAL(next_event(b.secondary, 5200), COLO_SESSION_ABORTED);
 	free_both(&b);
+}
+
+/* @return the moment at which a silent peer is lost, looked for in steps of 10 from @p now on. */
+static uint64_t
+lost_at(struct colo_session *s, uint64_t now)
+{
+	while (colo_session_poll(s, now) == COLO_SESSION_NOTHING && now < 100000)
+		now += 10;
+	return now;
+}
+
+/* Who stood still itself gives the peer half a limit more, once, and only then. */
+static void
+own_standstill(void)
+{
+	static const struct {
+		uint64_t stands, again, lost; /* after the peer was last heard */
+	} lives[] = {
+		{10, 0, 200},
+		{99, 0, 200},
+		{110, 0, 210},
+		{180, 0, 280},
+		{1000, 0, 1100},
+		{1000, 1090, 1100}, /* time given is not given twice */
+		{1000, 3000, 3000},
+	};
+
+	for (unsigned int i = 0; i < RTE_DIM(lives); i++) {
+		struct both b = make_both("127.0.0.1");
+		uint64_t heard = 1000, now;
+
+		colo_session_set_timeout(b.primary, 200);
+		colo_session_set_timeout(b.secondary, 200);
+		for (now = 1; now <= heard; now += 3) {
+			CU_ASSERT_EQUAL(colo_session_poll(b.secondary, now), COLO_SESSION_NOTHING);
+			CU_ASSERT_EQUAL(colo_session_poll(b.primary, now), COLO_SESSION_NOTHING);
+		}
+		real_pause(); /* what is under way arrives, and is the last */
+		CU_ASSERT_EQUAL(colo_session_poll(b.primary, heard), COLO_SESSION_NOTHING);
+		b.primary->heard_ms = heard;
+		now = heard + lives[i].stands;
+		if (lives[i].again != 0) {
+			CU_ASSERT_EQUAL(colo_session_poll(b.primary, now), COLO_SESSION_NOTHING);
+			now = heard + lives[i].again;
+		}
+		now = lost_at(b.primary, now) - heard;
+		CU_ASSERT(now >= lives[i].lost && now < lives[i].lost + 10);
+		free_both(&b);
+	}
 }
 
 static void
@@ -358,6 +412,7 @@ main(void)
 		{"a hello that is refused", refused},
 		{"a second caller is refused, the first goes on", second_caller_is_refused},
 		{"liveness", liveness},
+		{"liveness of one that stood still itself", own_standstill},
 		{"connecting is tried again until the timeout", connect_is_retried},
 		{"answers have a deadline", answers_are_awaited_so_long},
 		{"key material of a session", exported_keys},
