@@ -103,7 +103,7 @@ def test_report(tmp_path):
     done = script("reliability-report", "--from", tmp_path)
     assert done.returncode == 0, done.stdout
     for row in ("| seeds simulated | 5,001 |", "| epochs committed, simulated | 98,765 |",
-                "| epochs committed, real processes | 400 |", "| SIGKILL | flush | 12 |",
+                "| epochs committed, real processes | 400 |", "| SIGKILL | secondary, in a flush | 12 |",
                 "| simulated | frames lost | 4,711 |", "| frame | 4,242 |",
                 "| **invariants broken, tests failed, crashes** | **0** |"):
         assert row in done.stdout.splitlines(), done.stdout

@@ -27,6 +27,12 @@ SIM_KILLS_WITHIN = {"kills_inside": "in the middle of a turn", "kills_flush": "i
 SIM_FORGED = {"replayed": "old ones sent again", "forged": "garbage, or a CRC that does not fit",
               "forged_well": "a CRC that fits, one field wrong",
               "poisoned": "other contents and a CRC that fits"}
+# what TestSuite_crash calls the places where its secondary dies, and suites who dies anywhere
+PLACES = {"start": "secondary, at its start", "first_copy": "secondary, in precopy",
+          "recover": "secondary, while it recovers", "flush": "secondary, in a flush",
+          "receive": "secondary, in a checkpoint", "idle": "secondary, between checkpoints",
+          "primary": "primary, at random", "secondary": "secondary, at random",
+          "guest": "guest, at random", "hypervisor": "hypervisor, at random"}
 SIM_FAULTS = ["lost", "duplicated", "flipped", "late", "overflowed", "cuts", "tcp_cuts", "tcp_resets",
               "rogues", "ambushes", "stalls", "freezes", "driver_stalls", "droughts", "hypervisors",
               "operator", "source_failures"]
@@ -105,16 +111,20 @@ def overview(r):
         ("**invariants broken, tests failed, crashes**", f"**{number(broken)}**")])
 
 
-def named(counter):
-    return [(name, number(n)) for name, n in sorted(counter.items()) if n]
+def named(counter, words=None):
+    """Rows of names and numbers; two names that mean the same are one row."""
+    sums = collections.Counter()
+    for name, n in counter.items():
+        sums[(words or {}).get(name, name)] += n
+    return [(name, number(n)) for name, n in sorted(sums.items()) if n]
 
 
 def kills(r):
     rows = [("simulated", what, number(r.simulated(name))) for name, what in SIM_KILLS.items()]
     rows += [("simulated", f"... {what}", number(r.simulated(name)))
              for name, what in SIM_KILLS_WITHIN.items()]
-    rows += [("SIGKILL", *row) for row in named(r.sums["kills"])]
-    rows += [("SIGSTOP", *row) for row in named(r.sums["hangs"])]
+    rows += [("SIGKILL", *row) for row in named(r.sums["kills"], PLACES)]
+    rows += [("SIGSTOP", *row) for row in named(r.sums["hangs"], PLACES)]
     return table(["how", "who and where", "survived"], rows)
 
 
