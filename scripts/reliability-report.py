@@ -135,7 +135,7 @@ def faults(r):
 
 def forged(r):
     rows = [("simulated", what, number(r.simulated(name))) for name, what in SIM_FORGED.items()]
-    rows += [("real frames", *row) for row in named(r.sums["frames"])]
+    rows += [("real frames", name.replace("_", " "), n) for name, n in named(r.sums["forged"])]
     rows += [("real callers", *row) for row in named(r.sums["callers"])]
     return table(["where", "kind", "sent"], rows)
 
