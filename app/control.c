@@ -406,6 +406,7 @@ view_sender(const struct colo_control *c, unsigned int channel, struct colo_chan
 	view->counters.n[COLO_tx_lost_packet_threshold] = s->window.lost_by_packet;
 	view->counters.n[COLO_tx_lost_time_threshold] = s->window.lost_by_time;
 	view->counters.n[COLO_tx_probes] = s->window.probes;
+	view->counters.n[COLO_tx_spurious] = s->window.spurious;
 }
 
 /* Single words written by one poll core each: torn between words at worst, never within one. */

@@ -265,6 +265,8 @@ start_control(struct colo_app *app, struct colo_error *err)
 			0 ||
 		colo_telemetry_start(c, app->config.channels, err) != 0)
 		return -1;
+	if (app->config.fault[0] != '\0')
+		app->report.fault = app->fault;
 	return 0;
 }
 

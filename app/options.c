@@ -323,7 +323,7 @@ const struct colo_option colo_options[] = {
 		.choices = switch_names,
 		.help = "transmit from guest memory where the driver can"},
 	CHOICE("idle", idle, idle_names, "spin always, or sleep when there is nothing to do"),
-	TEXT("fault", "drop=P,dup=P,reorder=P,flip=P,seed=N", fault, check_fault,
+	TEXT("fault", "drop=P,burst=N,dup=P,reorder=P,flip=P,seed=N", fault, check_fault,
 		"for tests: percent of received frames to harm"),
 	HEADING("Security"),
 	TEXT("psk-file", "FILE", psk_file, NULL,

@@ -276,6 +276,57 @@ write_summary(struct colo_report *r)
 		gbytes_per_s(r), r->precopy_rounds, r->precopy_pages, r->precopy_us);
 }
 
+/* ---- what became of sessions, channels and frames: of each end that there is ---- */
+
+static const char *const end_name[] = {"primary", "secondary"};
+
+static void
+write_sessions(struct colo_report *r, const struct colo_control *control)
+{
+	struct colo_view view;
+	const char *comma = "";
+
+	fputs(",\n\"sessions\": [", r->json);
+	for (unsigned int i = 0; i < RTE_DIM(end_name); i++) {
+		memset(&view, 0, sizeof(view));
+		colo_control_view(control, i != 0, &view);
+		if (!view.present)
+			continue;
+		fprintf(r->json,
+			"%s\n{\"end\": \"%s\", \"sessions\": %" PRIu64 ", \"full_copies\": %" PRIu64
+			", \"resumed\": %" PRIu64 ", \"aborted\": %" PRIu64
+			", \"committed\": %" PRIu32 "}",
+			comma, end_name[i], view.sessions, view.full_copies, view.resumed,
+			view.aborted, view.committed);
+		comma = ",";
+	}
+	fputs("\n]", r->json);
+}
+
+/* The poll cores have ended: nobody counts any more. */
+static void
+write_faults(struct colo_report *r)
+{
+	const char *comma = "";
+
+	fputs(",\n\"faults\": [", r->json);
+	for (unsigned int i = 0; r->fault != NULL && i < RTE_DIM(end_name); i++) {
+		for (unsigned int n = 0; n < r->fault[i].n_queues; n++) {
+			const struct colo_fault_queue *q = &r->fault[i].queue[n];
+
+			fprintf(r->json,
+				"%s\n{\"end\": \"%s\", \"queue\": %u, \"frames\": %" PRIu64
+				", \"dropped\": %" PRIu64 ", \"bursts\": %" PRIu64
+				", \"duplicated\": %" PRIu64 ", \"reordered\": %" PRIu64
+				", \"flipped\": %" PRIu64 "}",
+				comma, end_name[i], n, q->frames, q->dropped, q->bursts,
+				q->duplicated, q->reordered, q->flipped);
+			comma = ",";
+		}
+	}
+	fputs("\n]", r->json);
+}
+
 static void
 write_channel(FILE *json, unsigned int channel, bool receive, const struct colo_channel_view *v,
 	bool first)
@@ -318,8 +369,11 @@ colo_report_close(struct colo_report *r, const struct colo_control *control)
 	}
 	if (r->json != NULL) {
 		write_summary(r);
-		if (control != NULL)
+		if (control != NULL) {
+			write_sessions(r, control);
 			write_channels(r, control);
+			write_faults(r);
+		}
 		fputs("}\n", r->json);
 		fflush(r->json);
 		check_json(r);

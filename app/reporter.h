@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "control.h"
+#include "fault.h"
 #include "statistics.h"
 
 /** Main lcore only. */
@@ -28,6 +29,8 @@ struct colo_report {
 	uint64_t pages, transfer_us;		    /* of all checkpoints */
 	uint64_t precopy_rounds, precopy_pages, precopy_us;
 	struct colo_statistics pause_us, transfer, commit_us, flush_us;
+	/** [2], the primary's and the secondary's port, caller's; NULL: no --fault */
+	const struct colo_fault *fault;
 };
 
 /**
@@ -41,7 +44,7 @@ void colo_report_event(struct colo_report *r, const struct colo_event *event);
 
 /**
  * Print the summary and finish the file: after this it is whole JSON. @p control (may be NULL)
- * adds every channel's counters. Safe to call twice.
+ * adds the sessions' and every channel's counters. Safe to call twice.
  */
 void colo_report_close(struct colo_report *r, const struct colo_control *control);
 

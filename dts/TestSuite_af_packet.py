@@ -1,56 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Primary and secondary in two network namespaces, over a veth by net_af_packet.
-
-    namespace a: primary    va0 10.98.0.1  ----veth----  vb0 10.98.0.2    namespace b: secondary
-                 net_af_packet on va0                    net_af_packet on vb0; session by the kernel
-"""
+"""Primary and secondary in two network namespaces, over a veth by net_af_packet; the wire cut."""
 import re
 import time
 
 import pytest
 
-from framework import eal
 from framework.netns import veth
 from framework.process import slack
 from framework.report import check_verified, resent, total
-from framework.two import PATIENT, READY
+from framework.two import READY
+from framework.wire import PORT, Wire
 
 HUGE_MIB = 2 * 320 + 192
-PORT = 17999  # in a namespace of our own
 EPOCHS = 5
 TIMEOUT_MS = 1000
 LIMITS = ["--peer-timeout", TIMEOUT_MS]
 RUN = ["--epochs", EPOCHS, "--interval", 20, "--verify"]
-
-
-class Wire:
-    """Two namespaces, a veth between them, and what runs at its ends."""
-
-    def __init__(self, run, channels, qpairs, mtu, veth_mtu=9000):
-        self.run = run
-        self.channels = channels
-        self.qpairs = qpairs
-        self.mtu = mtu
-        self.a, self.b = run.namespace("a"), run.namespace("b")
-        self.ends = veth(self.a, self.b, veth_mtu, addresses=("10.98.0.1/24", "10.98.0.2/24"))
-
-    def _program(self, role, namespace, interface, options):
-        return self.run.program(role, eal.af_packet(interface, self.channels, self.qpairs),
-                                ["--role", role, "--channels", self.channels, "--mtu", self.mtu,
-                                 *PATIENT, "--hold", 5000, "--json", self.run.dir / f"{role}.json", *options],
-                                namespace)
-
-    def secondary(self, *options):
-        secondary = self._program("secondary", self.b, self.ends[1],
-                                  ["--listen", f"10.98.0.2:{PORT}", "--block", "pc.ram,size=16M",
-                                   *options])
-        secondary.wait_for(READY)
-        return secondary
-
-    def primary(self, *options):
-        return self._program("primary", self.a, self.ends[0],
-                             ["--connect", f"10.98.0.2:{PORT}",
-                              "--source", "synthetic,size=16M,dirty=500,seed=7", *options])
 
 
 @pytest.mark.parametrize("codec,mtu,channels,qpairs", [

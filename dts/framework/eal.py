@@ -14,9 +14,9 @@ def pair(channels):
     return ["--in-memory", "--no-pci", "--iova-mode=va", lcores(channels)]
 
 
-def memif(run, role, channels, mib=256, name="memif", log2_ring=10):
+def memif(run, role, channels, mib=256, name="memif", log2_ring=10, more=()):
     """One of two processes; `role` is server (start it first) or client. They meet at `name`.sock."""
-    return ["--in-memory", "--no-pci", "--iova-mode=va", lcores(channels), "-m", str(mib),
+    return ["--in-memory", "--no-pci", "--iova-mode=va", lcores(channels), "-m", str(mib), *more,
             f"--vdev=net_memif0,role={role},id=0,socket={run.dir}/{name}.sock,"
             f"socket-abstract=no,bsize=9216,rsize={log2_ring}"]
 

@@ -43,3 +43,14 @@ def counters(report, end):
 def total(report, end, name):
     """A counter, over all channels of one end."""
     return sum(c[name] for c in counters(report, end).values())
+
+
+def sessions(report, end):
+    """What became of the sessions of `primary` or `secondary`: sessions, full_copies, resumed, aborted."""
+    return next(s for s in report["sessions"] if s["end"] == end)
+
+
+def fault_counts(*reports):
+    """{kind: frames} that --fault harmed, over all queues of all reports."""
+    kinds = ("dropped", "bursts", "duplicated", "reordered", "flipped")
+    return {kind: sum(q[kind] for r in reports for q in r["faults"]) for kind in kinds}

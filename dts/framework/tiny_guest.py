@@ -20,16 +20,17 @@ def _unread(s):
 
 
 class TinyGuest(ColoGuest):
-    """`pages` of data in each of its memories, `dirty` of all of them rewritten a turn."""
+    """`pages` of data in each of its memories, `dirty` of all of them rewritten a turn. QEMU 11,
+    or `binary`."""
 
     def __init__(self, run, name, ram, hardware=Hardware(), pages=500, dirty=50, vga_pages=20, hz=50,
-                 **kwargs):
+                 binary=None, **kwargs):
         self.hardware = hardware
         self.console = run.dir / f"{name}.console"
         self._options = f"data={hardware.data(pages)} dirty={dirty} hz={hz}"
         if hardware.vga:
             self._options += f" vga={vga_pages}"
-        super().__init__(run, name, ram, binary=images.qemu11(), mib=hardware.mib, **kwargs)
+        super().__init__(run, name, ram, binary=binary or images.qemu11(), mib=hardware.mib, **kwargs)
 
     def _memory(self):
         return self.hardware.arguments(self.ram)

@@ -22,6 +22,7 @@
 	X(tx_lost_packet_threshold, "declared lost: later packets were acknowledged")      \
 	X(tx_lost_time_threshold, "declared lost: not acknowledged in time")               \
 	X(tx_probes, "probe timeouts")                                                     \
+	X(tx_spurious, "declared lost though it had arrived, as far as can be told")       \
 	X(tx_ring_full, "bursts the driver took only in part")                             \
 	X(tx_cut, "bursts given up: the driver's peer went away (net_memif)")              \
 	X(tx_no_mbuf, "no mbuf left")                                                      \

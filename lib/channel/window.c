@@ -137,10 +137,13 @@ colo_send_window_sent(struct colo_send_window *w, uint64_t slot, uint64_t now_us
 
 	if (slot == w->next_slot) {
 		w->next_slot++;
+		s->again = false;
 		if (w->outstanding + w->n_lost == 0)
 			w->last_progress_us = now_us;
-	} else if (s->state == COLO_SLOT_LOST) {
-		w->n_lost--;
+	} else {
+		s->again = true;
+		if (s->state == COLO_SLOT_LOST)
+			w->n_lost--;
 	}
 	/* The ring is about to forget a packet number: what it carried counts as lost. */
 	if (packet_number - w->resolved >= COLO_PACKET_RING) {
@@ -172,13 +175,15 @@ colo_send_window_lost(struct colo_send_window *w, uint64_t *slot)
 	return false;
 }
 
+/* @p largest: packet number; the receiver has seen none above it. */
 static bool
-ack_slot(struct colo_send_window *w, uint64_t slot)
+ack_slot(struct colo_send_window *w, uint64_t slot, uint64_t largest)
 {
 	struct colo_slot *s = colo_send_window_at(w, slot);
 
 	if (s->state == COLO_SLOT_FREE)
 		return false;
+	w->spurious += s->state == COLO_SLOT_LOST || (s->again && s->packet_number > largest);
 	if (s->state == COLO_SLOT_LOST)
 		w->n_lost--;
 	else
@@ -249,11 +254,12 @@ static bool
 ack_reported(struct colo_send_window *w, const struct colo_feedback *f)
 {
 	uint64_t cum = rte_be_to_cpu_64(f->cum);
+	uint64_t largest = rte_be_to_cpu_64(f->largest_packet);
 	uint32_t n_words = rte_be_to_cpu_16(f->n_words);
 	bool progress = false;
 
 	for (; w->cum < cum; w->cum++)
-		progress |= ack_slot(w, w->cum);
+		progress |= ack_slot(w, w->cum, largest);
 	for (uint32_t n = 0; n < n_words; n++) {
 		uint64_t word = rte_be_to_cpu_64(f->placed[n]);
 
@@ -261,7 +267,7 @@ ack_reported(struct colo_send_window *w, const struct colo_feedback *f)
 			uint64_t slot = cum + n * 64 + __builtin_ctzll(word);
 
 			if (slot >= w->cum)
-				progress |= ack_slot(w, slot);
+				progress |= ack_slot(w, slot, largest);
 		}
 	}
 	while (w->cum < w->next_slot && colo_send_window_at(w, w->cum)->state == COLO_SLOT_FREE)
@@ -298,7 +304,7 @@ void
 colo_send_window_all_acked(struct colo_send_window *w, uint64_t now_us)
 {
 	for (; w->cum < w->next_slot; w->cum++)
-		ack_slot(w, w->cum);
+		ack_slot(w, w->cum, w->next_packet);
 	w->pto_count = 0;
 	w->last_progress_us = now_us;
 }

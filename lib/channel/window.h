@@ -89,6 +89,7 @@ struct colo_slot {
 	uint64_t sent_us;
 	uint8_t state; /**< enum colo_slot_state */
 	uint8_t n_records;
+	bool again; /**< its latest transmission is not the first */
 	struct colo_slot_record record[COLO_MAX_RECORDS];
 };
 
@@ -108,7 +109,9 @@ struct colo_send_window {
 	uint32_t pto_count;   /**< probe timeouts since the last progress */
 	bool has_rtt;
 	uint64_t lost_by_packet, lost_by_time, probes; /**< counted */
-	uint64_t packet_slot[COLO_PACKET_RING];	       /**< [packet number % ring]: its slot */
+	/** counted: declared lost, and then an earlier transmission turns out to have arrived */
+	uint64_t spurious;
+	uint64_t packet_slot[COLO_PACKET_RING]; /**< [packet number % ring]: its slot */
 	struct colo_slot slot[COLO_WINDOW_MAX];
 };
 

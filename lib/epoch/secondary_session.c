@@ -60,12 +60,12 @@ why_full_copy(const struct colo_secondary *s, const struct colo_hello *h)
 }
 
 static void
-begin_full_copy(struct colo_secondary *s, const struct colo_hello *h)
+begin_full_copy(struct colo_secondary *s, const struct colo_hello *h, const char *why)
 {
 	if (s->committed != 0)
 		colo_notify_text(s->notify, true,
-			"a new primary begins with a full copy: checkpoint %u is given up",
-			s->committed);
+			"a new primary begins with a full copy: checkpoint %u is given up: %s",
+			s->committed, why);
 	s->instance = colo_hello_next_instance(h->instance, h->session);
 	s->committed = 0;
 	s->checkpoints = 0;
@@ -76,11 +76,13 @@ begin_full_copy(struct colo_secondary *s, const struct colo_hello *h)
 static void
 new_session(struct colo_secondary *s, const struct colo_hello *h)
 {
+	const char *why = why_full_copy(s, h);
+
 	s->session_id = h->session;
 	s->peer = h->address;
-	s->resumes = why_full_copy(s, h) == NULL ? s->committed : 0;
+	s->resumes = why == NULL ? s->committed : 0;
 	if (s->resumes == 0)
-		begin_full_copy(s, h);
+		begin_full_copy(s, h, why);
 	else
 		s->kind = COLO_EPOCH_CHECKPOINT;
 	s->epoch = s->resumes;

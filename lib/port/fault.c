@@ -23,6 +23,17 @@ set_drop(void *target, const char *value)
 }
 
 static int
+set_burst(void *target, const char *value)
+{
+	uint64_t n;
+
+	if (colo_parse_digits(value, &n) != 0 || n == 0 || n > COLO_FAULT_BURST_MAX)
+		return -1;
+	((struct colo_fault_config *)target)->burst = (uint32_t)n;
+	return 0;
+}
+
+static int
 set_dup(void *target, const char *value)
 {
 	return colo_parse_percent(
@@ -54,13 +65,14 @@ colo_fault_parse(const char *spec, struct colo_fault_config *config, struct colo
 {
 	static const struct colo_key keys[] = {
 		{"drop", set_drop, "0 to 50 percent"},
+		{"burst", set_burst, "1 to 64 frames in a row"},
 		{"dup", set_dup, "0 to 50 percent"},
 		{"reorder", set_reorder, "0 to 50 percent"},
 		{"flip", set_flip, "0 to 50 percent"},
 		{"seed", set_seed, "a number from 0 to 18446744073709551615"},
 	};
 
-	*config = (struct colo_fault_config){.seed = 1};
+	*config = (struct colo_fault_config){.seed = 1, .burst = 1};
 	return colo_keys_parse("--fault", spec, keys, RTE_DIM(keys), config, err);
 }
 
@@ -138,12 +150,32 @@ duplicate(struct colo_fault_queue *q, const struct rte_mbuf *frame)
 	q->not_done++;
 }
 
+/**
+ * Of each begun burst all frames are lost, so one begins the rarer the longer they are. A wire on
+ * which little passes is not cut for as long as so many frames take.
+ */
+static bool
+is_dropped(struct colo_fault_queue *q)
+{
+	if (q->burst_left > 0 && rte_rdtsc() < q->burst_until_tsc) {
+		q->burst_left--;
+		return true;
+	}
+	q->burst_left = 0;
+	if (!happens(q, q->burst_begins))
+		return false;
+	q->bursts++;
+	q->burst_left = q->config.burst - 1;
+	q->burst_until_tsc = rte_rdtsc() + rte_get_tsc_hz() / 1000000 * COLO_FAULT_BURST_US;
+	return true;
+}
+
 /** What becomes of a frame: NULL if it does not arrive now. */
 static struct rte_mbuf *
 suffer(struct colo_fault_queue *q, struct rte_mbuf *frame)
 {
 	q->frames++;
-	if (happens(q, q->config.drop)) {
+	if (is_dropped(q)) {
 		q->dropped++;
 		rte_pktmbuf_free(frame);
 		return NULL;
@@ -207,6 +239,10 @@ install_queue(struct colo_fault *f, unsigned int i, const struct colo_fault_conf
 	struct colo_fault_queue *q = &f->queue[i];
 
 	q->config = *config;
+	/* of frames outside of bursts, so that all lost ones together are `drop` of all */
+	q->burst_begins =
+		(uint32_t)((uint64_t)config->drop * MILLION /
+			   (config->burst * (uint64_t)(MILLION - config->drop) + config->drop));
 	q->pool = f->pool;
 	q->random = colo_mix64(config->seed ^ colo_mix64((uint64_t)f->port << 16 | (i + 1)));
 	q->callback = rte_eth_add_rx_callback(f->port, (uint16_t)i, on_receive, q);

@@ -4,9 +4,13 @@
  * synthetic guest that ARGS describe hold what is in FILEs, one a block? Prints "whole SET"; or
  * "torn SET PAGES": so many pages are of the next set already, all others as of this one; or
  * "none".
+ *
+ * synthetic-memory ARGS follow FILE..: the same for each line "FIRST LAST" of standard input, at
+ * once; FIRST never goes back, so that a long life is made once and not anew for each question.
  */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +24,8 @@ struct guest {
 	struct colo_synthetic_config config;
 	struct colo_synthetic_pages pages;
 	uint64_t n_pages;
-	uint8_t *now, *next; /* [n_pages] after a set, after the one that follows */
+	uint32_t set;
+	uint8_t *now, *next; /* [n_pages] after `set`, after the one that follows */
 };
 
 static int
@@ -32,7 +37,7 @@ fail(const char *what)
 
 /* Append a file's pages to what was read before. @return 0 or -1. */
 static int
-read_file(const char *path, uint8_t **bytes, uint64_t *length)
+append_file(const char *path, uint8_t **bytes, uint64_t *length)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t got = -1;
@@ -92,6 +97,29 @@ count_next(const struct guest *g, const uint8_t *seen)
 	return n;
 }
 
+static void
+begin(struct guest *g)
+{
+	for (uint64_t page = 0; page < g->n_pages; page++)
+		make_page(g, page, 0, g->now);
+	memcpy(g->next, g->now, g->n_pages * COLO_PAGE_SIZE);
+	dirty(g, 1, g->next);
+}
+
+static void
+step(struct guest *g)
+{
+	struct colo_synthetic_walk walk;
+	uint64_t page;
+
+	g->set++;
+	colo_synthetic_walk_begin(&walk, &g->config, g->n_pages, g->set);
+	while (colo_synthetic_walk_next(&walk, &page))
+		memcpy(g->now + page * COLO_PAGE_SIZE, g->next + page * COLO_PAGE_SIZE,
+			COLO_PAGE_SIZE);
+	dirty(g, g->set + 1, g->next);
+}
+
 /* A whole set is an answer before any torn one. */
 static void
 search(struct guest *g, const uint8_t *seen, uint32_t first, uint32_t last)
@@ -99,21 +127,20 @@ search(struct guest *g, const uint8_t *seen, uint32_t first, uint32_t last)
 	int64_t torn = 0, n;
 	uint32_t torn_set = 0;
 
-	for (uint64_t page = 0; page < g->n_pages; page++)
-		make_page(g, page, 0, g->now);
-	memcpy(g->next, g->now, g->n_pages * COLO_PAGE_SIZE);
-	for (uint32_t set = 0; set <= last; set++) {
-		dirty(g, set + 1, g->next);
-		n = set >= first ? count_next(g, seen) : -1;
+	while (g->set < first)
+		step(g);
+	for (;; step(g)) {
+		n = count_next(g, seen);
 		if (n == 0) {
-			printf("whole %" PRIu32 "\n", set);
+			printf("whole %" PRIu32 "\n", g->set);
 			return;
 		}
 		if (n > 0) {
 			torn = n;
-			torn_set = set;
+			torn_set = g->set;
 		}
-		dirty(g, set + 1, g->now);
+		if (g->set >= last)
+			break;
 	}
 	if (torn > 0)
 		printf("torn %" PRIu32 " %" PRId64 "\n", torn_set, torn);
@@ -121,31 +148,85 @@ search(struct guest *g, const uint8_t *seen, uint32_t first, uint32_t last)
 		puts("none");
 }
 
+/* @return the bytes of all files, NULL if one cannot be read. */
+static uint8_t *
+read_files(char **paths, int n, uint64_t *length)
+{
+	uint8_t *bytes = NULL;
+
+	*length = 0;
+	for (int i = 0; i < n; i++) {
+		if (append_file(paths[i], &bytes, length) != 0) {
+			free(bytes);
+			return NULL;
+		}
+	}
+	return bytes;
+}
+
+static int
+answer(struct guest *g, char **paths, int n, uint32_t first, uint32_t last)
+{
+	uint64_t length;
+	uint8_t *seen = read_files(paths, n, &length);
+
+	if (seen == NULL || length != g->n_pages * COLO_PAGE_SIZE) {
+		free(seen);
+		return fail("a file cannot be read, or has another size than before");
+	}
+	search(g, seen, first, last);
+	fflush(stdout);
+	free(seen);
+	return 0;
+}
+
+static int
+follow(struct guest *g, char **paths, int n)
+{
+	unsigned long first, last;
+	char line[64];
+	int rc = 0;
+
+	while (rc == 0 && fgets(line, sizeof(line), stdin) != NULL) {
+		if (sscanf(line, "%lu %lu", &first, &last) != 2 || first < g->set)
+			return fail("FIRST LAST are needed, and FIRST must not go back");
+		rc = answer(g, paths, n, first, last);
+	}
+	return rc;
+}
+
 int
 main(int argc, char **argv)
 {
 	struct guest g = {0};
 	struct colo_error err;
-	uint8_t *seen = NULL;
-	uint64_t length = 0;
+	bool follows = argc > 3 && strcmp(argv[2], "follow") == 0;
+	int first_file = follows ? 3 : 4, rc;
+	uint64_t length;
+	uint8_t *seen;
+	bool there;
 
-	if (argc < 5)
-		return fail("ARGS FIRST LAST FILE.. are needed");
-	for (int i = 4; i < argc; i++)
-		if (read_file(argv[i], &seen, &length) != 0)
-			return fail(argv[i]);
+	if (argc <= first_file)
+		return fail("ARGS FIRST LAST FILE.. or ARGS follow FILE.. are needed");
+	seen = read_files(&argv[first_file], argc - first_file, &length);
+	there = seen != NULL;
+	free(seen);
 	g.n_pages = length / COLO_PAGE_SIZE;
 	g.now = malloc(length);
 	g.next = malloc(length);
 	if (colo_synthetic_config_parse(&g.config, argv[1], &err) != 0 ||
 		colo_synthetic_pages_open(&g.pages, &g.config, &err) != 0)
 		return fail(err.text);
-	if (length == 0 || g.now == NULL || g.next == NULL || g.config.dirty > g.n_pages)
-		return fail("no memory, or fewer pages than ARGS dirty");
-	search(&g, seen, strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10));
+	if (!there || g.now == NULL || g.next == NULL || g.config.dirty > g.n_pages)
+		return fail("a file cannot be read, no memory, or fewer pages than ARGS dirty");
+	begin(&g);
+	if (follows)
+		rc = follow(&g, &argv[first_file], argc - first_file);
+	else
+		rc = answer(&g, &argv[first_file], argc - first_file, strtoul(argv[2], NULL, 10),
+			strtoul(argv[3], NULL, 10));
 	colo_synthetic_pages_close(&g.pages);
-	free(seen);
 	free(g.now);
 	free(g.next);
-	return 0;
+	return rc;
 }

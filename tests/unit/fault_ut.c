@@ -154,6 +154,49 @@ drops(void)
 	CU_ASSERT_EQUAL(s.damaged + s.late, 0);
 }
 
+/* As many are lost as without bursts, but so many in a row, and no more unless two follow. */
+static void
+drops_in_bursts(void)
+{
+	struct seen s = run("drop=10,burst=8", 4000, 32);
+	unsigned int runs = 0, whole = 0;
+
+	CU_ASSERT(about(4000 - s.frames, 400));
+	CU_ASSERT(about(fault.queue[0].bursts, 50));
+	for (unsigned int i = 0, length = 0; i < 4000; i++) {
+		length = s.times[i] == 0 ? length + 1 : 0;
+		runs += length == 1;
+		whole += length == 8;
+	}
+	CU_ASSERT(runs <= fault.queue[0].bursts && runs > 35);
+	CU_ASSERT(whole + 3 >= runs); /* the last may be cut off, one may have taken too long */
+}
+
+/* A burst is over after its time: what comes rarely is not lost for so many frames. */
+static void
+burst_ends_by_time(void)
+{
+	struct rte_mbuf *frames[4];
+	unsigned int lost = 0;
+
+	install("drop=50,burst=64,seed=2");
+	while (fault.queue[0].bursts == 0) {
+		put(1);
+		rte_pktmbuf_free_bulk(frames, rte_eth_rx_burst(port, 0, frames, 4));
+	}
+	for (unsigned int i = 0; i < 20; i++) {
+		rte_delay_us(COLO_FAULT_BURST_US + 100);
+		put(1);
+		if (rte_eth_rx_burst(port, 0, frames, 4) == 1)
+			rte_pktmbuf_free_bulk(frames, 1);
+		else
+			lost++;
+	}
+	CU_ASSERT(lost < 8); /* each by itself with 1.5 % */
+	colo_fault_remove(&fault);
+	CU_ASSERT_EQUAL(rte_mempool_in_use_count(pool), 0);
+}
+
 static void
 duplicates(void)
 {
@@ -334,6 +377,12 @@ specs(void)
 		colo_fault_parse("drop=5,dup=0.5,reorder=50,flip=0.0001,seed=9", &c, &err), 0);
 	CU_ASSERT(c.drop == 50000 && c.dup == 5000 && c.reorder == 500000 && c.flip == 1);
 	CU_ASSERT_EQUAL(c.seed, 9);
+	CU_ASSERT_EQUAL(c.burst, 1);
+	CU_ASSERT_EQUAL(colo_fault_parse("burst=64", &c, &err), 0);
+	CU_ASSERT_EQUAL(c.burst, 64);
+	CU_ASSERT_EQUAL(colo_fault_parse("burst=65", &c, &err), -1);
+	CU_ASSERT_STRING_EQUAL(err.text, "--fault: burst=65; accepted is 1 to 64 frames in a row");
+	CU_ASSERT_EQUAL(colo_fault_parse("burst=0", &c, &err), -1);
 	CU_ASSERT_EQUAL(colo_fault_parse("", &c, &err), 0);
 	CU_ASSERT(c.drop == 0 && c.dup == 0 && c.reorder == 0 && c.flip == 0 && c.seed == 1);
 	CU_ASSERT_EQUAL(colo_fault_parse("drop=50.0001", &c, &err), -1);
@@ -351,6 +400,8 @@ main(void)
 		{"a port", make_port},
 		{"no fault", nothing},
 		{"drop", drops},
+		{"drop in bursts", drops_in_bursts},
+		{"a burst ends by time", burst_ends_by_time},
 		{"duplicate", duplicates},
 		{"reorder", reorders},
 		{"flip", flips},

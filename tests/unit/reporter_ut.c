@@ -25,6 +25,18 @@ colo_control_channel_view(const struct colo_control *c, unsigned int channel, bo
 	view->counters.n[COLO_tx_packets] = receive ? 0 : 5 + channel;
 }
 
+void
+colo_control_view(const struct colo_control *c, bool secondary, struct colo_view *view)
+{
+	(void)c;
+	*view = (struct colo_view){.present = !secondary,
+		.sessions = 3,
+		.full_copies = 1,
+		.resumed = 2,
+		.aborted = 4,
+		.committed = 9};
+}
+
 /** Begin with lines going to `text`. */
 static void
 begin(enum colo_role role, const char *json)
@@ -201,6 +213,7 @@ json_holds(const char *path, const char *expression)
 static void
 test_json(void)
 {
+	static struct colo_fault fault[2];
 	char path[] = "/tmp/reporter_ut.XXXXXX";
 	struct colo_event round = {.kind = COLO_EVENT_EPOCH,
 		.report = {
@@ -214,6 +227,15 @@ test_json(void)
 		checkpoint(i + 1, 100, i, false);
 		checkpoint(i + 1, 100, i, true);
 	}
+	fault[1].n_queues = 2;
+	for (unsigned int q = 0; q < 2; q++)
+		fault[1].queue[q] = (struct colo_fault_queue){.frames = 700 + q,
+			.dropped = 70 + q,
+			.bursts = 8,
+			.duplicated = 5,
+			.reordered = 3,
+			.flipped = 2};
+	report.fault = fault;
 	end((const struct colo_control *)&local); /* never looked into by the fake above */
 	json_holds(path, "[e[\"epoch\"] for e in d[\"epochs\"]] == list(range(2, 202))");
 	json_holds(path,
@@ -229,6 +251,11 @@ test_json(void)
 		"d[\"summary\"][\"pause_us\"][\"max\"] == 400 and "
 		"d[\"summary\"][\"epochs\"] == 200 and d[\"summary\"][\"verified\"] == 200");
 	json_holds(path, "abs(d[\"summary\"][\"gbytes_per_s\"] - 200*100*4096/20100/1000) < 1e-3");
+	json_holds(path, "d[\"sessions\"] == [dict(end=\"primary\", sessions=3, full_copies=1, "
+			 "resumed=2, aborted=4, committed=9)]");
+	json_holds(path, "[f[\"dropped\"] for f in d[\"faults\"]] == [70, 71] and "
+			 "d[\"faults\"][1] == dict(end=\"secondary\", queue=1, frames=701, "
+			 "dropped=71, bursts=8, duplicated=5, reordered=3, flipped=2)");
 	json_holds(path, "d[\"precopy\"] == dict(rounds=1, pages=1000, us=9)");
 	json_holds(path, "[(c[\"channel\"], c[\"end\"], c[\"counters\"][\"tx_packets\"]) for c in "
 			 "d[\"channels\"]] == [(0, \"send\", 5), (0, \"receive\", 0), "
@@ -248,7 +275,7 @@ test_json_empty(void)
 	end(NULL);
 	colo_report_close(&report, NULL); /* twice: nothing more */
 	json_holds(path, "d[\"epochs\"] == [] and d[\"summary\"][\"flush_us\"][\"mean\"] == 0 and "
-			 "\"channels\" not in d");
+			 "\"channels\" not in d and \"sessions\" not in d");
 	close(fd);
 	unlink(path);
 }

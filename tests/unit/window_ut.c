@@ -297,6 +297,35 @@ test_impossible(void)
 }
 
 /* RFC 9002, 6.1.1: lost is what was sent three packets before one that arrived. */
+/* Declared lost, and then its first transmission is acknowledged: before and after resending. */
+static void
+test_spurious_counted(void)
+{
+	colo_send_window_init(&s, 100);
+	send_new(6, 10);
+	feedback(0, 100, 6, 1, 0x38); /* packets 4, 5, 6: packets 1, 2, 3 are lost */
+	CU_ASSERT_TRUE(take(20));
+	CU_ASSERT_EQUAL(s.n_lost, 3);
+	CU_ASSERT_EQUAL(s.spurious, 0);
+	feedback(1, 100, 6, 1, 0x1c); /* slot 0 came late, before it was sent again */
+	CU_ASSERT_TRUE(take(21));
+	CU_ASSERT_EQUAL(s.spurious, 1);
+	CU_ASSERT_EQUAL(colo_send_window_sent(&s, 1, 30), 7);
+	CU_ASSERT_EQUAL(colo_send_window_sent(&s, 2, 30), 8);
+	feedback(2, 100, 6, 1, 0x0e); /* slot 1: nobody has seen packet 7 yet */
+	CU_ASSERT_TRUE(take(31));
+	CU_ASSERT_EQUAL(s.spurious, 2);
+	feedback(6, 100, 8, 0,
+		0); /* slot 2 by packet 8: it was lost indeed, as far as can be told */
+	CU_ASSERT_TRUE(take(40));
+	CU_ASSERT_EQUAL(s.spurious, 2);
+	send_new(1, 50);
+	feedback(7, 107, 9, 0, 0);
+	CU_ASSERT_TRUE(take(60));
+	CU_ASSERT_EQUAL(s.spurious, 2);
+	check_counts();
+}
+
 static void
 test_packet_threshold(void)
 {
@@ -704,6 +733,7 @@ static const struct ut_case cases[] = {
 	{"send: credit", test_credit},
 	{"send: window full", test_window_full},
 	{"send: impossible feedback", test_impossible},
+	{"send: spurious ones are counted", test_spurious_counted},
 	{"send: packet threshold", test_packet_threshold},
 	{"send: lost and then not", test_spurious},
 	{"send: time threshold", test_time_threshold},
