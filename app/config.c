@@ -52,6 +52,36 @@ colo_config_print(const struct colo_config *c, FILE *f)
 
 /* ---- parse ---- */
 
+/** What would do nothing in another role is an error of whoever gives it. */
+static int
+check_roles(const struct colo_config *c, struct colo_error *err)
+{
+	static const struct {
+		const char *option;
+		enum colo_role other; /* not in this one */
+		const char *accepted;
+	} rules[] = {
+		{"interval", COLO_ROLE_SECONDARY, "primary or pair"},
+		{"codec", COLO_ROLE_SECONDARY, "primary or pair"},
+		{"verify", COLO_ROLE_SECONDARY, "primary or pair"},
+		{"precopy-threshold", COLO_ROLE_SECONDARY, "primary or pair"},
+		{"precopy-rounds", COLO_ROLE_SECONDARY, "primary or pair"},
+		{"reconnect", COLO_ROLE_SECONDARY, "primary or pair"},
+		{"connect-timeout", COLO_ROLE_SECONDARY, "primary or pair"},
+		{"rekey", COLO_ROLE_SECONDARY, "primary or pair"},
+		{"on-peer-loss", COLO_ROLE_PRIMARY, "secondary"},
+		{"on-peer-loss", COLO_ROLE_PAIR, "secondary"},
+	};
+
+	for (unsigned int i = 0; i < colo_n_options; i++)
+		for (unsigned int r = 0; r < RTE_DIM(rules) && (c->given >> i & 1); r++)
+			if (c->role == rules[r].other && colo_options[i].name != NULL &&
+				strcmp(colo_options[i].name, rules[r].option) == 0)
+				return colo_error_set(err, "--%s is accepted with --role %s only",
+					rules[r].option, rules[r].accepted);
+	return 0;
+}
+
 static int
 check_primary(const struct colo_config *c, struct colo_error *err)
 {
@@ -177,7 +207,7 @@ check_together(const struct colo_config *c, struct colo_error *err)
 			err, "--role is missing: primary, secondary or pair is accepted");
 	if ((c->role == COLO_ROLE_SECONDARY ? check_secondary : check_primary)(c, err) != 0)
 		return -1;
-	if (check_security(c, err) != 0)
+	if (check_roles(c, err) != 0 || check_security(c, err) != 0)
 		return -1;
 	if (c->on_peer_loss == COLO_PEER_LOSS_FAILOVER && c->standby[0] == '\0' &&
 		c->adapter[0] == '\0')
@@ -256,6 +286,7 @@ colo_config_parse(struct colo_config *c, int argc, char **argv, struct colo_erro
 			return explain_option(value, optopt, argv[optind - 1], err);
 		if (colo_option_set(c, o, optarg, err) != 0)
 			return -1;
+		c->given |= UINT64_C(1) << (o - colo_options);
 	}
 	if (optind < argc)
 		return colo_error_set(err,

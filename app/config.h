@@ -94,6 +94,7 @@ struct colo_config {
 	uint64_t device_block_size; /* --device-state-size, default 4M */
 	uint64_t extra_blocks;	    /* --extra-blocks, default 128M, with --journal 0; secondary */
 	bool extra_blocks_given;
+	uint64_t given;		 /**< options of the command line, bits by their row in the table */
 	char psk_file[PATH_MAX]; /* --psk-file FILE: session by TLS */
 	bool insecure;		 /* --insecure: no TLS, frames not sealed */
 	char fault[256];	 /* --fault drop=P,dup=P,reorder=P,flip=P,seed=N */

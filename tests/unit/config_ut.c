@@ -102,7 +102,7 @@ test_all_options(void)
 		"--mtu 9000 --idle spin --json /j --cmdline-file /f --on-peer-loss failover "
 		"--peer-timeout 50 --hold 20 --port 3 --ip fd00::1 --udp-port 20000 --window 128 "
 		"--rxd 64 --txd 4096 --steering flow --zero-copy off --device-state-size 64k "
-		"--fault drop=5,dup=0.5,reorder=50,seed=18446744073709551615 -i -a --verify");
+		"--fault drop=5,dup=0.5,reorder=50,seed=18446744073709551615 -i -a");
 	CU_ASSERT_EQUAL(config.role, COLO_ROLE_SECONDARY);
 	CU_ASSERT_STRING_EQUAL(config.listen.host, "127.0.0.1");
 	CU_ASSERT_EQUAL(config.listen.port, 9000);
@@ -128,9 +128,10 @@ test_all_options(void)
 	CU_ASSERT_EQUAL(config.steering, COLO_STEER_FLOW);
 	CU_ASSERT_FALSE(config.zero_copy);
 	CU_ASSERT_EQUAL(config.device_block_size, 65536);
-	CU_ASSERT_TRUE(config.interactive && config.auto_start && config.verify);
+	CU_ASSERT_TRUE(config.interactive && config.auto_start);
 	accepted(PRIMARY, "--epochs 7 --interval 0 --codec zstd:-7 --connect-timeout 0 "
-			  "--precopy-threshold 0 --precopy-rounds 1000");
+			  "--precopy-threshold 0 --precopy-rounds 1000 --verify");
+	CU_ASSERT_TRUE(config.verify);
 	CU_ASSERT_EQUAL(config.epochs, 7);
 	CU_ASSERT_EQUAL(config.interval_ms, 0);
 	CU_ASSERT_EQUAL(config.codec, COLO_CODEC_ZSTD);
@@ -415,6 +416,18 @@ test_roles(void)
 	refused(SECONDARY, "--connect 1.2.3.4:5", "--connect is accepted");
 	refused(SECONDARY, "--epochs 1", "--epochs is accepted");
 	refused(SECONDARY, "--on-peer-loss failover", "with --standby or --adapter only");
+	refused(SECONDARY, "--interval 500", "--interval is accepted with --role primary or pair");
+	refused(SECONDARY, "--codec raw", "--codec is accepted with --role primary or pair");
+	refused(SECONDARY, "--verify", "--verify is accepted with --role primary or pair");
+	refused(SECONDARY, "--precopy-threshold 1", "--precopy-threshold is accepted with");
+	refused(SECONDARY, "--precopy-rounds 1", "--precopy-rounds is accepted with");
+	refused(SECONDARY, "--reconnect 0", "--reconnect is accepted with --role primary");
+	refused(SECONDARY, "--connect-timeout 0", "--connect-timeout is accepted with");
+	refused(SECONDARY, "--rekey 1024", "--rekey is accepted with --role primary");
+	refused(PRIMARY, "--on-peer-loss wait", "--on-peer-loss is accepted with --role secondary");
+	refused(PAIR, "--on-peer-loss wait", "--on-peer-loss is accepted with --role secondary");
+	accepted(PRIMARY, "--interval 500 --codec raw --verify --reconnect 0 --rekey 1024");
+	accepted(SECONDARY, "--on-peer-loss wait");
 	refused(PRIMARY, "--listen 1.2.3.4:5", "--listen is accepted");
 	refused(PRIMARY, "--standby unix:/a", "--standby is accepted");
 	refused(PRIMARY, "--adapter standby,unix:/a", "--adapter is accepted");
@@ -539,14 +552,14 @@ test_print(void)
 
 	accepted(
 		"--role secondary --psk-file /etc/key --listen [::1]:9 --block a,size=1G,guest=/g ",
-		"--codec zstd:3 --standby unix:/s");
+		"--standby unix:/s");
 	colo_config_print(&config, f);
 	fclose(f);
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "role                 secondary\n"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "listen               [::1]:9\n"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "connect              none\n"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "block                a,size=1G,guest=/g\n"));
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "codec                zstd:3\n"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "codec                raw\n"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "window               auto\n"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "zero-copy            on\n"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "verify               off\n"));
