@@ -71,7 +71,7 @@ def address(mac, ip, source_port):
     return mac + b"\x04" + ip + struct.pack(">H", source_port)
 
 
-def hello(blocks, own, session=0x1234, mtu=4200, channels=1, version=2, timeout_ms=60000, hold_ms=1000,
+def hello(blocks, own, session=0x1234, mtu=4200, channels=1, version=3, timeout_ms=60000, hold_ms=1000,
           instance=1, committed=0, doubt=0, seal_shift=31):
     body = struct.pack(">HIIHHIIQIIB", version, session, mtu, channels, len(blocks), timeout_ms, hold_ms,
                        instance, committed, doubt, seal_shift)
