@@ -21,16 +21,25 @@ enum match {
 	MATCH_UNKNOWN
 };
 
-/* One element of query-memdev. @return false if it has no id of a sensible length. */
+/* QEMU's ids are of letters, digits, '-', '.' and '_'; a sentence can show them. */
+static bool
+is_id(const char *text)
+{
+	for (; *text != '\0'; text++)
+		if (*text <= ' ' || *text == '/' || *text == 0x7f)
+			return false;
+	return true;
+}
+
+/* One element of query-memdev. @return false if it has no sensible id. */
 static bool
 read_backend(const struct colo_json *element, struct backend *b)
 {
 	struct colo_json value;
 
 	b->share = colo_json_member(element, "share", &value) && colo_json_is_true(&value);
-	return colo_json_member_string(element, "id", b->id, sizeof(b->id)) > 0 &&
-	       strchr(b->id, '/') == NULL && colo_json_member(element, "size", &value) &&
-	       colo_json_u64(&value, &b->size) == 0;
+	return colo_json_member_string(element, "id", b->id, sizeof(b->id)) > 0 && is_id(b->id) &&
+	       colo_json_member(element, "size", &value) && colo_json_u64(&value, &b->size) == 0;
 }
 
 /* @return how many were read; *all says whether those are all there are. */

@@ -160,6 +160,15 @@ send_command(struct colo_qmp *q, const char *verb, const char *command, const ch
 	return sent == COLO_OUTCOME_OK ? sent : gone(q, err, "does not take QMP commands");
 }
 
+/* A sentence is one line, whatever QEMU says. */
+static void
+make_printable(char *words)
+{
+	for (; *words != '\0'; words++)
+		if ((uint8_t)*words < 0x20 || *words == 0x7f)
+			*words = '?';
+}
+
 /* Sort an answer into `return` and `error`. */
 static enum colo_outcome
 open_answer(struct colo_qmp *q, const char *command, const struct colo_json *message,
@@ -175,6 +184,7 @@ open_answer(struct colo_qmp *q, const char *command, const struct colo_json *mes
 	if (colo_json_member_string(&error, "desc", words, sizeof(words)) < 0)
 		snprintf(words, sizeof(words), "no reason of at most %zu bytes given",
 			sizeof(words) - 1);
+	make_printable(words);
 	colo_error_set(err, "QEMU at %s refused `%s`: %s", q->path, command, words);
 	return COLO_OUTCOME_REFUSED;
 }
@@ -333,6 +343,7 @@ colo_qmp_status(struct colo_qmp *q, uint64_t deadline, char status[COLO_QMP_STAT
 		colo_json_member_string(&reply, "status", name, sizeof(name)) < 0)
 		return gone(q, err, "answers query-status without `running` and `status`");
 	*running = colo_json_is_true(&value);
+	make_printable(name);
 	if (status != NULL)
 		memcpy(status, name, sizeof(name));
 	return COLO_OUTCOME_OK;

@@ -204,6 +204,8 @@ def qmps():
         b'{"event": "SHUTDOWN"}\n')
     put("qmp", "refused", b"\0\x1f" + greeting + ok +
         b"".join(b'{"error": {"desc": "no"}, "id": %d}\n' % i for i in range(2, 8)))
+    put("qmp", "two_lines", b"\0\1" + greeting + ok +
+        b'{"error": {"desc": "two\\nlines\\u001b[31m"}, "id": 2}\n')
     put("qmp", "no_oob", b"\1\0" + b'{"QMP": {"capabilities": []}}\n')
     zeros = b"0," * 7000
     put("qmp", "long_greeting", b"\1\0" + b'{"QMP": {"capabilities": [' + zeros + b"0]}}\n")
@@ -214,6 +216,29 @@ def qmps():
     put("qmp", "deep", b"\0\0" + b"[" * 32 + b"]" * 32 + b"\n")
     put("qmp", "deeper", b"\0\0" + b"[" * 34 + b"]" * 34 + b"\n")
     put("qmp", "strings", b"\0\0" + b'{"a": "\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\\ud800", "a": "b"}')
+
+
+def locksteps():
+    def arrives(*lines):
+        return b"".join(bytes([len(line)]) + line for line in lines)
+
+    def hello(guest):
+        return b"hello version=1 guest=" + guest + b"\n"
+
+    steps = 0 | 1 << 2 | 2 << 4 | 3 << 6  # pause, load, resume, take over
+    put("lockstep", "life", bytes([0, steps]) + arrives(
+        hello(b"running"), b"paused\n", b"x", b"loaded\n", b"resumed\n", b"taken-over\n"))
+    put("lockstep", "load", bytes([0, 1]) + arrives(hello(b"waiting"), b"loa", b"ded\n", b"paused\n"))
+    put("lockstep", "held", bytes([1, 0]) + arrives(hello(b"running")))
+    put("lockstep", "held_paused", bytes([1, 2]) + arrives(hello(b"paused"), b"resumed\n"))
+    put("lockstep", "waiting", bytes([0, 2]) + arrives(hello(b"waiting")))
+    put("lockstep", "failed", bytes([0, 0]) + arrives(hello(b"running"), b"failed\n", b"failed: busy\n"))
+    put("lockstep", "parts", bytes([0, 0]) + arrives(b"hello ver", b"sion=1 guest=running\n", b"pau", b"sed\n"))
+    put("lockstep", "unasked", bytes([0, 0]) + arrives(hello(b"running") + b"paused\n"))
+    put("lockstep", "version", bytes([0, 0]) + arrives(b"hello version=2 guest=running\n"))
+    put("lockstep", "long", bytes([0, 0]) + arrives(*[b"x" * 255] * 3))
+    put("lockstep", "no_text", bytes([0, 0]) + arrives(b"\x00\x1b\n"))
+    put("lockstep", "other_answer", bytes([0, 0]) + arrives(hello(b"running"), b"resumed\n"))
 
 
 def u16(n):
@@ -339,6 +364,7 @@ def options():
         "numbers": "5\n500\n501\n0.25\n100.0001\n4096\n16k\n1t\n99999999999999999999999",
         "addresses": "1.2.3.4:80\n[::1]:80\n[::1\n1.2.3.4\n255.255.255.255\n::\nff02::1",
         "codecs": "raw\nzstd\nzstd:19\nzstd:20\nzstd:-7\nzstd:x",
+        "keys": f"{'0f' * 32}\n{'a5' * 256}\n{'5a' * 257}\n{'0f' * 31}\n{'0f ' * 32}\n{'0' * 65}\n{'zz' * 32}",
         "flags": "-ia\n--inter\n--role\n--nonsense\n--help=x\n-z\n--v\nword",
         "every": "--role\npair\n--source\ncolo,listen=unix:/s,qmp=/q\n--interval\n0\n--mtu\n9000\n--idle\nspin\n"
                  "--verify\n--json\n/j\n--cmdline-file\n/c\n--peer-timeout\n50\n--hold\n10\n--rekey\n1024\n"
@@ -369,5 +395,5 @@ def prompts():
     put("prompt", "end_of_input", b"\2show epoch\n\x04")
 
 
-for make in (frames, feedbacks, lanes, hellos, journals, qmps, streams, migrations, multifds, options, prompts):
+for make in (frames, feedbacks, lanes, hellos, journals, locksteps, qmps, streams, migrations, multifds, options, prompts):
     make()

@@ -41,6 +41,7 @@ enum spoil {
 
 #define PACKET_MAX (COLO_MULTIFD_HEADER_SIZE + COLO_MULTIFD_PAGES * 2 * COLO_PAGE_SIZE)
 #define TURNS_MAX  100000u
+#define READS_MAX  1500u /* of few bytes; then as many as are wanted */
 
 static struct {
 	struct colo_multifd m;
@@ -52,6 +53,7 @@ static struct {
 	ZSTD_CStream *zstd;
 	uint64_t number; /* of packets */
 	size_t part;	 /* bytes of a read at most */
+	unsigned int reads;
 	bool failed;
 	bool begun; /* the initial packet was fed */
 	bool whole; /* nothing was fed but whole packets that nothing is wrong with */
@@ -80,6 +82,7 @@ begin(uint8_t options, uint8_t part)
 	t.compression = (options & OPTION_COMPRESSION) % 3;
 	t.part = part != 0 ? part : SIZE_MAX;
 	t.number = 0;
+	t.reads = 0;
 	t.failed = false;
 	t.whole = true;
 	t.begun = false;
@@ -140,6 +143,8 @@ feed(const uint8_t *bytes, size_t n)
 		unsigned int n_iov = colo_multifd_want(&t.m, iov);
 		size_t done;
 
+		if (t.reads++ == READS_MAX)
+			t.part = SIZE_MAX;
 		FUZZ_CHECK(n_iov > 0 && n_iov <= COLO_MULTIFD_IOV);
 		done = ut_scatter(iov, n_iov, bytes, n < t.part ? n : t.part);
 		FUZZ_CHECK(done > 0);

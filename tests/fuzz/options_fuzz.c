@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The command line. The input: one argument a line. All lines together are a command line; each of
- * them is besides given to every parser of a value.
+ * them is besides given to every parser of a value, and to that of a key's file.
  *
  * Checked: what is refused is so with a sentence; what is accepted is within its limits, and can be
  * shown; nothing is left allocated.
@@ -12,6 +12,7 @@
 #include "help.h"
 #include "lockstep_config.h"
 #include "colo_listener.h"
+#include "psk.h"
 #include "source.h"
 #include "synthetic_config.h"
 #include "wire.h"
@@ -151,6 +152,20 @@ try_lists(const char *line)
 		FUZZ_CHECK(level >= -7 && level <= 19);
 }
 
+/* A key's file is of one line, too. */
+static void
+try_key(const char *line)
+{
+	size_t n = strlen(line);
+	uint8_t *text = fuzz_copy((const uint8_t *)line, n);
+	struct colo_error err = {""};
+	int length = colo_psk_parse(text, n, "/key", &err);
+
+	FUZZ_CHECK(length == -1 || (length >= (int)COLO_PSK_MIN && length <= (int)COLO_PSK_MAX));
+	check_refused(length < 0 ? -1 : 0, &err);
+	free(text);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -171,6 +186,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		try_numbers(lines[i]);
 		try_addresses(lines[i]);
 		try_lists(lines[i]);
+		try_key(lines[i]);
 	}
 	try_command_line(lines, n);
 	for (unsigned int i = 0; i < n; i++)

@@ -57,8 +57,7 @@ check_outcome(enum colo_outcome got, const struct colo_error *err)
 	FUZZ_CHECK(
 		got == COLO_OUTCOME_OK || got == COLO_OUTCOME_REFUSED || got == COLO_OUTCOME_GONE);
 	if (got != COLO_OUTCOME_OK)
-		FUZZ_CHECK(err->text[0] != '\0' &&
-			   strnlen(err->text, sizeof(err->text)) < sizeof(err->text));
+		fuzz_check_sentence(err->text, sizeof(err->text));
 }
 
 static bool

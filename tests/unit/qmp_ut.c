@@ -77,6 +77,9 @@ test_errors(void)
 	fake_rule(&fake, "a", "\"error\":{\"class\":\"GenericError\",\"desc\":\"not now\"}");
 	CU_ASSERT_EQUAL(command_ms("a", 2000), COLO_OUTCOME_REFUSED);
 	CU_ASSERT_TRUE(said("refused `a`: not now"));
+	fake_rule(&fake, "a", "\"error\":{\"desc\":\"two\\nlines, \\u001b[31mred\\u007f\"}");
+	CU_ASSERT_EQUAL(command_ms("a", 2000), COLO_OUTCOME_REFUSED);
+	CU_ASSERT_TRUE(said("refused `a`: two?lines, ?[31mred?"));
 	/* the link is as good as before */
 	CU_ASSERT_EQUAL(command_ms("stop", 2000), COLO_OUTCOME_OK);
 	memset(huge, ' ', sizeof(huge) - 1);
@@ -256,6 +259,9 @@ test_memory_backend(void)
 	CU_ASSERT_EQUAL(check_backend(good, "/dev/null", "a"), COLO_OUTCOME_REFUSED);
 	CU_ASSERT_TRUE(said("has no memory backend on"));
 	CU_ASSERT_EQUAL(check_backend("[]", "/dev/null", "a"), COLO_OUTCOME_REFUSED);
+	CU_ASSERT_EQUAL(
+		check_backend("[{\"id\":\"a\\n\",\"size\":1,\"share\":true}]", fake.path, "a"),
+		COLO_OUTCOME_OK); /* no id: it cannot be told */
 	/* what cannot be told is not held against it */
 	CU_ASSERT_EQUAL(check_backend(good, "relative", "a"), COLO_OUTCOME_OK);
 	CU_ASSERT_EQUAL(check_backend(good, "/no/such/file", "a"), COLO_OUTCOME_OK);
