@@ -192,3 +192,22 @@ colo_lane_server_answer(struct colo_lane_server *l, const struct colo_control_re
 	l->answered = true;
 	send_reply(l);
 }
+
+uint16_t
+colo_lane_take(struct colo_lane_rings *rings, const struct colo_frame_template *t,
+	struct rte_mbuf **to, uint16_t n)
+{
+	unsigned int got = rte_ring_dequeue_burst(rings->tx, (void **)to, n, NULL);
+	uint16_t kept = 0;
+
+	for (unsigned int i = 0; i < got; i++) {
+		const struct colo_header *h =
+			rte_pktmbuf_mtod_offset(to[i], const struct colo_header *, t->length);
+
+		if (h->session == rte_cpu_to_be_32(t->session))
+			to[kept++] = to[i];
+		else
+			rte_pktmbuf_free(to[i]);
+	}
+	return kept;
+}

@@ -25,6 +25,14 @@ struct colo_lane_rings {
 	struct rte_ring *rx; /**< any poll core -> control core; checked frames' mbufs */
 };
 
+/**
+ * Frames of the control core that go out now; those of a session before @p t's are dropped: sealed
+ * with the keys of this one they would use its packet numbers twice. First channel's poll core.
+ * @return how many, up to @p n, are in @p to.
+ */
+uint16_t colo_lane_take(struct colo_lane_rings *rings, const struct colo_frame_template *t,
+	struct rte_mbuf **to, uint16_t n);
+
 /** Primary's side. Owner: control core. */
 struct colo_lane {
 	struct colo_lane_rings *rings;

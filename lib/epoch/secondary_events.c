@@ -166,7 +166,9 @@ colo_secondary_poll_epoch(struct colo_secondary *s)
 		break;
 	case COLO_SECONDARY_FLUSHING:
 	case COLO_SECONDARY_UNDOING:
-		if (colo_job_done(s->job))
+		/* the next epoch may begin then: not while a poll core may still be reading the
+		 * phase */
+		if (colo_job_done(s->job) && colo_sync_quiet(s->receive))
 			colo_secondary_dispatch(s, COLO_SECONDARY_EV_JOB_DONE);
 		break;
 	default:
@@ -178,8 +180,12 @@ colo_secondary_poll_epoch(struct colo_secondary *s)
 static bool
 poll_step(struct colo_secondary *s)
 {
-	enum colo_adapter_status status = s->adapter->ops->poll(s->adapter);
+	enum colo_adapter_status status;
 
+	/* the next epoch may begin after it, as after a flush */
+	if (!colo_sync_quiet(s->receive))
+		return false;
+	status = s->adapter->ops->poll(s->adapter);
 	if (status == COLO_ADAPTER_DONE)
 		colo_secondary_dispatch(s, COLO_SECONDARY_EV_GUEST_DONE);
 	else if (status == COLO_ADAPTER_FAILED)

@@ -70,6 +70,8 @@ colo_secondary_on_failover_busy(struct colo_secondary *s)
 enum colo_secondary_state
 colo_secondary_on_taken_over(struct colo_secondary *s)
 {
+	/* a guest runs in that memory now: it is no checkpoint for anybody */
+	colo_journal_forget(s->journal, s->instance);
 	colo_notify_text(s->notify, false, "takeover done in %" PRIu64 " us from checkpoint %u",
 		s->adapter->takeover_us, s->committed);
 	if (!s->config.stay)

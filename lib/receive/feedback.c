@@ -66,8 +66,8 @@ colo_feedback_transmit(struct colo_receiver *r)
 	uint16_t sent;
 
 	if (r->id == 0 && r->n_tx < COLO_BURST)
-		r->n_tx += rte_ring_dequeue_burst(
-			r->end->lane.tx, (void **)&r->tx[r->n_tx], COLO_BURST - r->n_tx, NULL);
+		r->n_tx += colo_lane_take(
+			&r->end->lane, &r->template, &r->tx[r->n_tx], COLO_BURST - r->n_tx);
 	colo_open_seal(r);
 	if (r->n_sealed == 0)
 		return false;

@@ -72,7 +72,7 @@ fill_op(struct rte_crypto_op *op, void *session, const struct stretch *s)
 }
 
 static bool
-process_queued(const struct colo_seal_core *core, void *session, struct stretch *s)
+process_queued(struct colo_seal_core *core, void *session, struct stretch *s)
 {
 	const struct colo_seal_device *d = core->device;
 	struct rte_crypto_op *op = rte_crypto_op_alloc(d->ops, RTE_CRYPTO_OP_TYPE_SYMMETRIC);
@@ -88,23 +88,26 @@ process_queued(const struct colo_seal_core *core, void *session, struct stretch 
 	}
 	for (unsigned int i = 0; i < DEQUEUE_TURNS && done == NULL; i++)
 		rte_cryptodev_dequeue_burst(d->id, core->lane, &done, 1);
-	/* one that never comes back is the device's for ever: its mbuf must not be used again */
-	if (done == NULL)
+	/* the device may still write to it, whoever frees the mbuf now */
+	if (done != op) {
+		rte_mbuf_refcnt_update(s->m, 1);
+		core->stuck = true;
 		return false;
+	}
 	good = done->status == RTE_CRYPTO_OP_STATUS_SUCCESS;
 	rte_crypto_op_free(done);
 	return good;
 }
 
 static bool
-process(const struct colo_seal_core *core, struct colo_seal_flow *f, struct stretch *s)
+process(struct colo_seal_core *core, struct colo_seal_flow *f, struct stretch *s)
 {
 	const struct colo_header *h =
 		rte_pktmbuf_mtod_offset(s->m, const struct colo_header *, s->header);
 	uint32_t generation = colo_seal_generation(core->shift, rte_be_to_cpu_64(h->packet_number));
 	void *session = colo_seal_session(f, generation);
 
-	if (session == NULL)
+	if (session == NULL || core->stuck)
 		return false;
 	make_nonce(s);
 	if (!(core->device->cpu ? process_cpu(core, session, s) : process_queued(core, session, s)))
@@ -116,8 +119,8 @@ process(const struct colo_seal_core *core, struct colo_seal_flow *f, struct stre
 }
 
 bool
-colo_seal_frame(const struct colo_seal_core *core, struct colo_seal_flow *f, struct rte_mbuf *m,
-	uint32_t header)
+colo_seal_frame(
+	struct colo_seal_core *core, struct colo_seal_flow *f, struct rte_mbuf *m, uint32_t header)
 {
 	struct stretch s = {.m = m,
 		.header = header,
@@ -128,7 +131,7 @@ colo_seal_frame(const struct colo_seal_core *core, struct colo_seal_flow *f, str
 }
 
 bool
-colo_seal_open(const struct colo_seal_core *core, struct colo_seal_flow *f, struct rte_mbuf *m,
+colo_seal_open(struct colo_seal_core *core, struct colo_seal_flow *f, struct rte_mbuf *m,
 	uint32_t header, uint32_t length)
 {
 	struct stretch s = {.m = m, .header = header};

@@ -79,6 +79,11 @@ struct colo_seal_core {
 	uint16_t lane;			       /**< its queue pair */
 	uint8_t shift;			       /**< of this session */
 	bool encrypts;			       /**< direction of the flows: also of the sessions */
+	/**
+	 * The device kept an operation for too long, and may give it back for another's: nothing is
+	 * sealed or opened on this queue pair any more.
+	 */
+	bool stuck;
 };
 
 /** @return the generation of a packet number. */
@@ -112,15 +117,15 @@ void colo_seal_device_close(struct colo_seal_device *d);
  * encrypted, those take the tag. The packet number is read from the header. Poll cores.
  * @return false if there is no key for it yet (nothing was changed), or the device failed.
  */
-bool colo_seal_frame(const struct colo_seal_core *core, struct colo_seal_flow *f,
-	struct rte_mbuf *m, uint32_t header);
+bool colo_seal_frame(
+	struct colo_seal_core *core, struct colo_seal_flow *f, struct rte_mbuf *m, uint32_t header);
 
 /**
  * Open the frame in @p m: header at @p header, @p length bytes of UDP payload, tag included. In
  * place; on success everything but the tag is in the clear. Poll cores.
  * @return false if it is not genuine, or there is no key for it: its bytes are of no use then.
  */
-bool colo_seal_open(const struct colo_seal_core *core, struct colo_seal_flow *f, struct rte_mbuf *m,
+bool colo_seal_open(struct colo_seal_core *core, struct colo_seal_flow *f, struct rte_mbuf *m,
 	uint32_t header, uint32_t length);
 
 /** Keys of all flows of one end. Control core, but for init and fini. */

@@ -241,7 +241,9 @@ fill_packet(struct colo_sender *s)
 void
 colo_encode_new(struct colo_sender *s)
 {
-	while (!s->sent_all && s->n_tx < COLO_BURST) {
+	uint64_t until = s->pages + COLO_TURN_PAGES_MAX;
+
+	while (!s->sent_all && s->n_tx < COLO_BURST && s->pages < until) {
 		/* before the ring is looked at: what was fed until then is in it */
 		bool closed = !s->fed_on || colo_feed_is_closed(&s->end->feed, s->epoch);
 

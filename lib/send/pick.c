@@ -125,7 +125,10 @@ next_page(struct colo_sender *s)
 	return true;
 }
 
-/* A run of zero pages that follow each other; ends at the first other page, which is kept. */
+/*
+ * A run of zero pages that follow each other; ends at the first other page, which is kept, or where
+ * the core's turn, and that of the core that places it, would become long.
+ */
 static void
 pick_zero(struct colo_sender *s, struct colo_item *item)
 {
@@ -136,8 +139,8 @@ pick_zero(struct colo_sender *s, struct colo_item *item)
 	do {
 		count++;
 		s->has_page = false;
-	} while (count < UINT16_MAX && next_page(s) && s->page_is_zero && s->page_block == block &&
-		 s->page == first + count);
+	} while (count < COLO_ZERO_RUN_MAX && next_page(s) && s->page_is_zero &&
+		 s->page_block == block && s->page == first + count);
 	item->record = (struct colo_slot_record){
 		.block = block, .page = first, .count = count, .kind = COLO_RECORD_ZERO};
 	item->offset = 0;

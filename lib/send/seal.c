@@ -14,8 +14,7 @@ void
 colo_seal(struct colo_sender *s)
 {
 	if (s->id == 0 && s->n_tx <= COLO_BURST)
-		s->n_tx += rte_ring_dequeue_burst(
-			s->end->lane.tx, (void **)&s->tx[s->n_tx], COLO_BURST, NULL);
+		s->n_tx += colo_lane_take(&s->end->lane, &s->template, &s->tx[s->n_tx], COLO_BURST);
 	if (!s->filter.sealed)
 		s->n_sealed = s->n_tx;
 	else if (!s->session)

@@ -194,6 +194,8 @@ test_lane(void)
 	for (unsigned int i = 0; i < COLO_BURST + 1; i++) {
 		m = rte_pktmbuf_alloc(t.rig->port[1].tx_pool);
 		rte_pktmbuf_append(m, 100);
+		rte_pktmbuf_mtod_offset(m, struct colo_header *, t.r->template.length)->session =
+			rte_cpu_to_be_32(t.r->template.session);
 		CU_ASSERT_EQUAL_FATAL(rte_ring_enqueue(t.rig->receive.lane.tx, m), 0);
 	}
 	CU_ASSERT_FALSE(colo_feedback_transmit(t.rig->receive.channel[1]));

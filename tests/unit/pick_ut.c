@@ -181,20 +181,20 @@ test_runs(void)
 	end();
 }
 
-/* A run of more pages than a record can say. */
+/* A run of more pages than a turn of the core that places them shall take. */
 static void
 test_long_run(void)
 {
-	const uint32_t pages = UINT16_MAX + 2;
+	const uint32_t pages = COLO_ZERO_RUN_MAX + 2;
 	struct colo_item item;
 
 	begin(4200, false, pages);
 	colo_dirty_set_range(&t.b->todo, 0, pages);
 	list();
 	CU_ASSERT_TRUE(pick(&item));
-	CU_ASSERT_EQUAL(item.record.count, UINT16_MAX);
+	CU_ASSERT_EQUAL(item.record.count, COLO_ZERO_RUN_MAX);
 	CU_ASSERT_TRUE(pick(&item));
-	CU_ASSERT_EQUAL(item.record.page, UINT16_MAX);
+	CU_ASSERT_EQUAL(item.record.page, COLO_ZERO_RUN_MAX);
 	CU_ASSERT_EQUAL(item.record.count, 2);
 	CU_ASSERT_FALSE(pick(&item));
 	end();

@@ -146,14 +146,22 @@ queue(unsigned int n)
 }
 
 static void
-queue_lane(unsigned int n)
+queue_lane_of(uint32_t session, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++) {
 		struct rte_mbuf *m = rte_pktmbuf_alloc(t.rig->port[0].tx_pool);
 
 		rte_pktmbuf_append(m, 1000 + i);
+		rte_pktmbuf_mtod_offset(m, struct colo_header *, t.s->template.length)->session =
+			rte_cpu_to_be_32(session);
 		CU_ASSERT_EQUAL_FATAL(rte_ring_enqueue(t.rig->send.lane.tx, m), 0);
 	}
+}
+
+static void
+queue_lane(unsigned int n)
+{
+	queue_lane_of(t.s->template.session, n);
 }
 
 /* Lengths of what came out, in order: that is how frames are told apart here. */
@@ -217,6 +225,12 @@ test_transmit_lane(void)
 	CU_ASSERT_EQUAL(rte_ring_count(t.rig->send.lane.tx), 1);
 	CU_ASSERT_TRUE(go(t.s));
 	expect_out(1000, 1);
+	/* what the session before left there stays behind */
+	queue_lane_of(t.s->template.session - 1, 3);
+	queue_lane(1);
+	CU_ASSERT_TRUE(go(t.s));
+	expect_out(1000, 1);
+	CU_ASSERT_EQUAL(rte_ring_count(t.rig->out[0][0]), 0);
 	ut_rig_free(t.rig);
 }
 
