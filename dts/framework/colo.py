@@ -72,8 +72,11 @@ class Colo(Two):
         return guest
 
     def standby(self, name="standby", **kwargs):
-        return self.run.guest(name, self.run.ram_file(f"{name}.ram"), kind=TinyGuest,
-                              hardware=self.hardware, standby=True, **kwargs)
+        """Its QMP socket is there: a secondary looks for it at its start."""
+        standby = self.run.guest(name, self.run.ram_file(f"{name}.ram"), kind=TinyGuest,
+                                 hardware=self.hardware, standby=True, **kwargs)
+        wait_until(f"{name}'s QMP socket", lambda: standby.qmp.exists() or not standby.alive(), 30)
+        return standby
 
     def secondary(self, *options, standby=None, **kwargs):
         """With a standby: on its memory."""
