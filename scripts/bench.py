@@ -97,7 +97,7 @@ def report(sticks, runs):
 
 LOSS = {"lossless": [], "1 % lost": ["--fault", "drop=1,seed=1"],
         "10 % lost in bursts of 8": ["--fault", "drop=10,burst=8,seed=1"]}
-LOSS_EPOCHS = 200  # a 99th percentile is of some
+LOSS_EPOCHS = 100  # a 99th percentile is of some
 GOODPUT_GOAL = 0.85  # with 1 % lost, of lossless
 P99_GOAL = 2.0       # transfer of a checkpoint, times lossless
 SEALED_GOAL = 0.7    # raw transfer, of unsealed
