@@ -26,7 +26,7 @@ LATE = 64  # frames that may still be under way when the session is over
 KINDS = {"dropped": "faults.drop", "bursts": "faults.burst", "duplicated": "faults.duplicate",
          "reordered": "faults.reorder", "flipped": "faults.flip"}
 # what a seal that is not genuine never gets to
-BEHIND_THE_SEAL = {"drop_records", "drop_block", "drop_kind", "drop_range", "drop_geometry", "drop_overlap",
+BEHIND_THE_SEAL = {"drop_control", "drop_block", "drop_kind", "drop_range", "drop_geometry", "drop_overlap",
                    "drop_twice", "drop_decode", "drop_content_crc", "drop_feedback"}
 
 
