@@ -244,7 +244,7 @@ BLOCKS = [("a", 8192), ("colo.device-state", 4 << 20)]
 
 @pytest.mark.parametrize("body,says", [
     (fake.hello(BLOCKS, OWN, version=1), "version"),
-    (fake.hello(BLOCKS, OWN, version=3), "version"),
+    (fake.hello(BLOCKS, OWN, version=4), "version"),
     (fake.hello(BLOCKS, OWN, instance=0), "instance"),
     (fake.hello(BLOCKS, OWN, committed=5, doubt=5), "doubt"),
     (fake.hello(BLOCKS, OWN, session=0), "session"),
