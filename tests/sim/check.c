@@ -187,7 +187,9 @@ sim_check_killed(void)
 	uint32_t now = s->committed;
 
 	sim_trace("... in %s, committed %u", colo_secondary_state_name(s->state), now);
-	m->maybe_none = sim.secondary.emptied || (now == 0 && s->sessions > 0);
+	/* what a guest runs on after a takeover is no checkpoint any more */
+	m->maybe_none = sim.secondary.emptied || (now == 0 && s->sessions > 0) ||
+			s->state >= COLO_SECONDARY_FAILING_OVER;
 	if (now == 0 || now == m->held.epoch || now == m->committed.epoch)
 		return;
 	SIM_CHECK(sim_model_find(s->session_id, now) != NULL,

@@ -106,7 +106,7 @@ struct sim_model {
 	struct sim_checkpoint held;	 /* secondary's guest memory holds it; epoch 0: nothing */
 	struct sim_checkpoint committed; /* ... and its flush is under way; epoch 0: none */
 	uint32_t commit_session, commit_epoch; /* the secondary's last commit ever */
-	bool maybe_none; /* killed while a new session gave up what was held */
+	bool maybe_none; /* killed while a new session gave up what was held, or taken over */
 };
 
 void sim_model_capture(uint32_t session, uint32_t epoch);
