@@ -42,8 +42,9 @@ colo_lane_init(struct colo_lane *l, struct colo_lane_rings *rings, struct rte_me
 	l->rings = rings;
 	l->pool = pool;
 	l->template = *t;
-	l->srtt_us = LANE_INITIAL_RTT_US;
-	l->rttvar_us = LANE_INITIAL_RTT_US / 2;
+	for (unsigned int op = 0; op < RTE_DIM(l->rtt); op++)
+		l->rtt[op] = (struct colo_lane_rtt){
+			.srtt_us = LANE_INITIAL_RTT_US, .rttvar_us = LANE_INITIAL_RTT_US / 2};
 }
 
 static void
@@ -69,6 +70,12 @@ colo_lane_ask(
 	send_request(l, now_us);
 }
 
+static struct colo_lane_rtt *
+rtt_of(struct colo_lane *l)
+{
+	return &l->rtt[((const struct colo_control_request *)l->request)->op];
+}
+
 /*
  * The answer may have to wait for the secondary's work (END for the last pages, BEGIN for the
  * flush), so asking again is cheap and backs off; the state machine's deadline ends it.
@@ -76,7 +83,8 @@ colo_lane_ask(
 void
 colo_lane_timer(struct colo_lane *l, uint64_t now_us)
 {
-	uint64_t pto = l->srtt_us + RTE_MAX(4 * l->rttvar_us, COLO_GRANULARITY_US);
+	const struct colo_lane_rtt *rtt = rtt_of(l);
+	uint64_t pto = rtt->srtt_us + RTE_MAX(4 * rtt->rttvar_us, COLO_GRANULARITY_US);
 
 	if (!l->waiting)
 		return;
@@ -87,6 +95,16 @@ colo_lane_timer(struct colo_lane *l, uint64_t now_us)
 	send_request(l, now_us);
 }
 
+/* RFC 9002, 5.3. */
+static void
+add_sample(struct colo_lane_rtt *to, uint32_t rtt_us)
+{
+	uint32_t difference = rtt_us > to->srtt_us ? rtt_us - to->srtt_us : to->srtt_us - rtt_us;
+
+	to->rttvar_us = (3 * to->rttvar_us + difference) / 4;
+	to->srtt_us = (7 * to->srtt_us + rtt_us) / 8;
+}
+
 bool
 colo_lane_answer(struct colo_lane *l, const struct colo_frame *f, struct colo_control_reply *reply,
 	uint64_t now_us)
@@ -94,18 +112,13 @@ colo_lane_answer(struct colo_lane *l, const struct colo_frame *f, struct colo_co
 	const struct colo_control_reply *wire =
 		(const struct colo_control_reply *)(f->head + sizeof(struct colo_header));
 	const struct colo_control_request *asked = (const struct colo_control_request *)l->request;
-	uint32_t rtt = now_us - l->sent_us;
 
 	if (!colo_lane_legal(f, false) || !l->waiting ||
 		rte_be_to_cpu_32(wire->sequence) != l->sequence || wire->op != asked->op)
 		return false;
 	l->waiting = false;
-	if (l->tries == 1) { /* Karn: no sample from what was asked twice */
-		l->rttvar_us = (3 * l->rttvar_us +
-				       (rtt > l->srtt_us ? rtt - l->srtt_us : l->srtt_us - rtt)) /
-			       4;
-		l->srtt_us = (7 * l->srtt_us + rtt) / 8;
-	}
+	if (l->tries == 1) /* Karn: no sample from what was asked twice */
+		add_sample(rtt_of(l), now_us - l->sent_us);
 	*reply = *wire;
 	reply->sequence = l->sequence;
 	reply->commit_us = rte_be_to_cpu_32(wire->commit_us);

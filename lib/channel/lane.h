@@ -27,11 +27,17 @@ struct colo_lane_rings {
 
 /**
  * Frames of the control core that go out now; those of a session before @p t's are dropped: sealed
- * with the keys of this one they would use its packet numbers twice. First channel's poll core.
+ * with the keys of this one they would use its packet numbers twice. First channel's poll core,
+ * once it has adopted the session: the control core may be ahead of it.
  * @return how many, up to @p n, are in @p to.
  */
 uint16_t colo_lane_take(struct colo_lane_rings *rings, const struct colo_frame_template *t,
 	struct rte_mbuf **to, uint16_t n);
+
+/** Of one kind of request: BEGIN waits for a flush, and tells nothing about END. */
+struct colo_lane_rtt {
+	uint32_t srtt_us, rttvar_us;
+};
 
 /** Primary's side. Owner: control core. */
 struct colo_lane {
@@ -44,8 +50,8 @@ struct colo_lane {
 	uint16_t length;
 	uint64_t sent_us;
 	uint32_t tries;
-	uint32_t srtt_us, rttvar_us;
-	uint64_t resent; /**< counted */
+	struct colo_lane_rtt rtt[COLO_CONTROL_VERIFY + 1]; /* [enum colo_control_op] */
+	uint64_t resent;				   /**< counted */
 	uint8_t request[COLO_CONTROL_REQUEST_MAX];
 };
 

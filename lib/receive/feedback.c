@@ -65,7 +65,7 @@ colo_feedback_transmit(struct colo_receiver *r)
 {
 	uint16_t sent;
 
-	if (r->id == 0 && r->n_tx < COLO_BURST)
+	if (r->id == 0 && r->session && r->n_tx < COLO_BURST)
 		r->n_tx += colo_lane_take(
 			&r->end->lane, &r->template, &r->tx[r->n_tx], COLO_BURST - r->n_tx);
 	colo_open_seal(r);

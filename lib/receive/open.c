@@ -11,7 +11,7 @@ colo_open(struct colo_receiver *r, struct colo_frame *f)
 void
 colo_open_seal(struct colo_receiver *r)
 {
-	if (!r->filter.sealed) {
+	if (r->seal.core.device == NULL) {
 		r->n_sealed = r->n_tx;
 	} else if (!r->session) { /* what a session leaves behind: its keys are gone */
 		rte_pktmbuf_free_bulk(r->tx + r->n_sealed, r->n_tx - r->n_sealed);

@@ -13,9 +13,10 @@ drop_unsealed(struct colo_sender *s)
 void
 colo_seal(struct colo_sender *s)
 {
-	if (s->id == 0 && s->n_tx <= COLO_BURST)
+	/* the control core may be ahead: its BEGIN waits until the session is adopted */
+	if (s->id == 0 && s->session && s->n_tx <= COLO_BURST)
 		s->n_tx += colo_lane_take(&s->end->lane, &s->template, &s->tx[s->n_tx], COLO_BURST);
-	if (!s->filter.sealed)
+	if (s->seal.core.device == NULL)
 		s->n_sealed = s->n_tx;
 	else if (!s->session)
 		drop_unsealed(s);

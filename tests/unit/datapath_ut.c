@@ -622,6 +622,49 @@ test_replay_sealed(void)
 	end();
 }
 
+/*
+ * The control core asks for BEGIN before the poll core has seen that there is a session: it must
+ * not go out in the clear, and neither does an answer.
+ */
+static void
+test_sealed_from_the_first_frame(void)
+{
+	struct ut_rig_options o = base;
+	struct colo_lane lane;
+	struct colo_lane_server server;
+	struct colo_control_request begin_request = {.op = COLO_CONTROL_BEGIN};
+	struct colo_sender *s;
+	struct colo_receiver *r;
+
+	o.sealed = true;
+	begin(&o, &no_faults);
+	s = t.rig->send.channel[0];
+	r = t.rig->receive.channel[0];
+	CU_ASSERT_FALSE_FATAL(s->session || s->filter.sealed);
+	s->template.length = COLO_ETHER_LEN + COLO_IPV4_UDP_LEN;
+	s->template.session = 7;
+	colo_lane_init(&lane, &t.rig->send.lane, t.rig->port[0].tx_pool, &s->template);
+	colo_lane_ask(&lane, &begin_request, sizeof(begin_request), 1);
+	colo_seal(s);
+	CU_ASSERT_EQUAL(s->n_tx + s->n_sealed, 0);
+	CU_ASSERT_EQUAL(rte_ring_count(t.rig->send.lane.tx), 1);
+	colo_lane_server_init(&server, &t.rig->receive.lane, t.rig->port[1].tx_pool, &s->template);
+	colo_lane_server_answer(&server, &(struct colo_control_reply){.op = COLO_CONTROL_BEGIN});
+	CU_ASSERT_FALSE(colo_feedback_transmit(r));
+	CU_ASSERT_EQUAL(r->n_tx + r->n_sealed, 0);
+	CU_ASSERT_EQUAL(rte_ring_count(t.rig->receive.lane.tx), 1);
+	/* adopted: these were of another session, whose numbers must not meet these keys */
+	turn();
+	CU_ASSERT_TRUE(s->session && r->session);
+	turn();
+	CU_ASSERT_EQUAL(rte_ring_count(t.rig->send.lane.tx), 0);
+	CU_ASSERT_EQUAL(rte_ring_count(t.rig->receive.lane.tx), 0);
+	CU_ASSERT_EQUAL(sum_counters(true, COLO_drop_seal, COLO_drop_seal), 0);
+	CU_ASSERT_EQUAL(sum_counters(true, COLO_drop_session, COLO_drop_session), 0);
+	t.given_up = true;
+	end();
+}
+
 /* Every frame is damaged on its way: none is placed, each is counted. */
 static void
 test_forged_sealed(void)
@@ -908,6 +951,7 @@ static const struct ut_case cases[] = {
 	{"sealed, zstd", test_sealed_zstd},
 	{"old frames come again", test_replay},
 	{"what was recorded comes again, sealed", test_replay_sealed},
+	{"sealed from the first frame on", test_sealed_from_the_first_frame},
 	{"every frame is forged, sealed", test_forged_sealed},
 	{"new keys", test_rekey},
 	{"a second session", test_second_session},

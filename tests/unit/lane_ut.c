@@ -195,7 +195,8 @@ test_answer_lost(void)
 	CU_ASSERT_TRUE(next_frame(t.secondary.tx, false));
 	CU_ASSERT_TRUE(colo_lane_answer(&t.lane, &t.frame, &reply, 2000000));
 	CU_ASSERT_EQUAL(reply.commit_us, 11);
-	CU_ASSERT_TRUE(t.lane.srtt_us < 100000); /* Karn: no sample from what was asked twice */
+	CU_ASSERT_TRUE(t.lane.rtt[COLO_CONTROL_BEGIN].srtt_us <
+		       100000); /* Karn: no sample from what was asked twice */
 	colo_lane_timer(&t.lane, 100000000);
 	CU_ASSERT_FALSE(next_frame(t.primary.tx, true));
 	end();
@@ -208,7 +209,7 @@ test_rtt(void)
 	uint32_t before;
 
 	begin();
-	before = t.lane.srtt_us;
+	before = t.lane.rtt[COLO_CONTROL_BEGIN].srtt_us;
 	for (unsigned int i = 0; i < 100; i++) {
 		ask(COLO_CONTROL_BEGIN, 0, 1000 * i);
 		CU_ASSERT_PTR_NOT_NULL(take_next());
@@ -216,8 +217,65 @@ test_rtt(void)
 		CU_ASSERT_TRUE(next_frame(t.secondary.tx, false));
 		CU_ASSERT_TRUE(colo_lane_answer(&t.lane, &t.frame, &reply, 1000 * i + 300));
 	}
-	CU_ASSERT_TRUE(t.lane.srtt_us < before);
-	CU_ASSERT_TRUE(t.lane.srtt_us >= 290 && t.lane.srtt_us <= 310);
+	CU_ASSERT_TRUE(t.lane.rtt[COLO_CONTROL_BEGIN].srtt_us < before);
+	CU_ASSERT_TRUE(t.lane.rtt[COLO_CONTROL_BEGIN].srtt_us >= 290 &&
+		       t.lane.rtt[COLO_CONTROL_BEGIN].srtt_us <= 310);
+	end();
+}
+
+/* BEGIN waits for long flushes; a lost END is asked again as soon as ENDs are answered. */
+static void
+test_rtt_of_each(void)
+{
+	struct colo_control_reply reply;
+
+	begin();
+	for (unsigned int i = 0; i < 100; i++) {
+		enum colo_control_op op = i % 2 == 0 ? COLO_CONTROL_BEGIN : COLO_CONTROL_END;
+
+		ask(op, 0, 100000 * i);
+		CU_ASSERT_PTR_NOT_NULL(take_next());
+		answer(op);
+		CU_ASSERT_TRUE(next_frame(t.secondary.tx, false));
+		CU_ASSERT_TRUE(colo_lane_answer(&t.lane, &t.frame, &reply,
+			100000 * i + (op == COLO_CONTROL_BEGIN ? 50000 : 100)));
+	}
+	ask(COLO_CONTROL_END, 0, 20000000);
+	CU_ASSERT_PTR_NOT_NULL(take_next());
+	colo_lane_timer(&t.lane, 20000000 + 1000);
+	CU_ASSERT_FALSE(next_frame(t.primary.tx, true));
+	colo_lane_timer(&t.lane, 20000000 + 1200);
+	CU_ASSERT_TRUE(next_frame(t.primary.tx, true));
+	end();
+}
+
+/* What another session left behind goes out no more, what is of this one in its order. */
+static void
+test_frames_of_another_session(void)
+{
+	struct rte_mbuf *frames[8];
+	const struct colo_header *h;
+
+	begin();
+	t.lane.template.session = SESSION + 1;
+	ask(COLO_CONTROL_BEGIN, 0, 1000);
+	t.lane.waiting = false;
+	t.lane.template.session = SESSION;
+	ask(COLO_CONTROL_END, 2, 1000);
+	ask(COLO_CONTROL_VERIFY, 0, 1000);
+	CU_ASSERT_EQUAL_FATAL(colo_lane_take(&t.primary, &t.lane.template, frames, 8), 2);
+	for (unsigned int i = 0; i < 2; i++) {
+		h = rte_pktmbuf_mtod_offset(
+			frames[i], const struct colo_header *, t.lane.template.length);
+		CU_ASSERT_EQUAL(rte_be_to_cpu_32(h->session), SESSION);
+		CU_ASSERT_EQUAL(rte_be_to_cpu_64(h->packet_number), 2 + i);
+		rte_pktmbuf_free(frames[i]);
+	}
+	CU_ASSERT_EQUAL(colo_lane_take(&t.primary, &t.lane.template, frames, 8), 0);
+	ask(COLO_CONTROL_BEGIN, 0, 1000);
+	ask(COLO_CONTROL_END, 0, 1000);
+	CU_ASSERT_EQUAL(colo_lane_take(&t.primary, &t.lane.template, frames, 1), 1);
+	rte_pktmbuf_free(frames[0]);
 	end();
 }
 
@@ -385,6 +443,8 @@ static const struct ut_case cases[] = {
 	{"asked again", test_ask_again},
 	{"the answer is lost", test_answer_lost},
 	{"round-trip time", test_rtt},
+	{"round-trip time of each kind", test_rtt_of_each},
+	{"frames of another session", test_frames_of_another_session},
 	{"late frames", test_late},
 	{"bad requests", test_bad_requests},
 	{"bad answers", test_bad_answers},
