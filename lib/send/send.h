@@ -200,9 +200,10 @@ bool colo_transmit(struct colo_sender *s);
 struct colo_sender *colo_sender_new(struct colo_send_end *end, uint8_t id, struct colo_error *err);
 void colo_sender_free(struct colo_sender *s);
 
-#define COLO_ZERO_RUN_MAX   128u  /**< pages of a zero record; its `count` would hold 65,535 */
-#define COLO_TURN_PAGES_MAX 4096u /**< pages that a channel sends in a turn: about a millisecond \
-				   */
+#define COLO_ZERO_RUN_MAX 128u /**< pages of a zero record; its `count` would hold 65,535 */
+#define COLO_TURN_PAGES_MAX                                                  \
+	4096u /**< pages that a channel sends in a turn: about a millisecond \
+	       */
 
 /** Bytes a record with @p length bytes of payload takes in a packet. */
 static inline uint32_t
