@@ -99,6 +99,7 @@ colo_send_window_init(struct colo_send_window *w, uint32_t first_credit)
 {
 	memset(w, 0, sizeof(*w));
 	w->credit = first_credit;
+	w->limit = COLO_WINDOW_MAX;
 	w->next_packet = 1; /* 0 would look like "nothing received yet" in feedback */
 	w->resolved = 1;
 	w->srtt_us = COLO_INITIAL_RTT_US;

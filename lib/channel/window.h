@@ -97,6 +97,7 @@ struct colo_send_window {
 	uint64_t next_slot; /**< first not yet used */
 	uint64_t cum;	    /**< every slot below is acknowledged */
 	uint64_t credit;    /**< slots below it may be used */
+	uint32_t limit;	    /**< slots outstanding at most, whatever the credit; COLO_WINDOW_MAX */
 	uint64_t next_packet;
 	uint64_t largest_acked; /**< packet number */
 	uint64_t resolved;	/**< packet numbers below are acknowledged, superseded or lost */
@@ -126,7 +127,7 @@ colo_send_window_at(struct colo_send_window *w, uint64_t slot)
 static inline bool
 colo_send_window_has_credit(const struct colo_send_window *w)
 {
-	return w->next_slot < w->credit && w->next_slot - w->cum < COLO_WINDOW_MAX;
+	return w->next_slot < w->credit && w->next_slot - w->cum < w->limit;
 }
 
 /** A slot goes out, for the first time or again. @return the packet number to write. */

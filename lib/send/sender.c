@@ -106,6 +106,12 @@ adopt_session(struct colo_sender *s, const struct colo_send_phase *phase)
 	s->room = s->end->port->mtu - phase->ip_udp_len - sizeof(struct colo_header) -
 		  colo_frame_tag_room(&s->template);
 	colo_send_window_init(&s->window, phase->first_credit);
+	/*
+	 * The receiver gets its next key by opening a packet of the one before: what goes out while
+	 * it has not must not use up all of that one, or nothing will ever be opened again.
+	 */
+	if (phase->filter.sealed)
+		s->window.limit = RTE_MIN(COLO_WINDOW_MAX, 1u << (phase->seal_shift - 1));
 	adopt_epoch(s, phase);
 	rte_pktmbuf_free_bulk(s->tx, s->n_tx);
 	s->n_tx = 0;

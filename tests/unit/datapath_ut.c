@@ -665,6 +665,21 @@ test_sealed_from_the_first_frame(void)
 	end();
 }
 
+/* While the secondary waits for a key at most half a generation goes out: enough of it is left. */
+static void
+test_keys_late(void)
+{
+	struct ut_rig_options o = base;
+
+	o.sealed = true;
+	o.seal_shift = COLO_SEAL_SHIFT_MIN;
+	o.window = COLO_WINDOW_MAX;
+	begin(&o, &no_faults);
+	turn();
+	CU_ASSERT_EQUAL(t.rig->send.channel[0]->window.limit, 1u << (COLO_SEAL_SHIFT_MIN - 1));
+	end();
+}
+
 /* Every frame is damaged on its way: none is placed, each is counted. */
 static void
 test_forged_sealed(void)
@@ -952,6 +967,7 @@ static const struct ut_case cases[] = {
 	{"old frames come again", test_replay},
 	{"what was recorded comes again, sealed", test_replay_sealed},
 	{"sealed from the first frame on", test_sealed_from_the_first_frame},
+	{"keys come late", test_keys_late},
 	{"every frame is forged, sealed", test_forged_sealed},
 	{"new keys", test_rekey},
 	{"a second session", test_second_session},

@@ -297,6 +297,22 @@ test_impossible(void)
 }
 
 /* RFC 9002, 6.1.1: lost is what was sent three packets before one that arrived. */
+/* No more are outstanding than the limit, though there is credit. */
+static void
+test_limit(void)
+{
+	colo_send_window_init(&s, 100);
+	s.limit = 8;
+	send_new(7, 10);
+	CU_ASSERT_TRUE(colo_send_window_has_credit(&s));
+	send_new(1, 10);
+	CU_ASSERT_FALSE(colo_send_window_has_credit(&s));
+	feedback(1, 200, 1, 0, 0);
+	CU_ASSERT_TRUE(take(20));
+	CU_ASSERT_TRUE(colo_send_window_has_credit(&s));
+	check_counts();
+}
+
 /* Declared lost, and then its first transmission is acknowledged: before and after resending. */
 static void
 test_spurious_counted(void)
@@ -733,6 +749,7 @@ static const struct ut_case cases[] = {
 	{"send: credit", test_credit},
 	{"send: window full", test_window_full},
 	{"send: impossible feedback", test_impossible},
+	{"send: a limit beside the credit", test_limit},
 	{"send: spurious ones are counted", test_spurious_counted},
 	{"send: packet threshold", test_packet_threshold},
 	{"send: lost and then not", test_spurious},
