@@ -20,6 +20,7 @@ from framework.colo_guest import ColoGuest
 from framework.guest import gap
 
 FREED_LINES = 20  # that a guest prints after it was freed
+GUEST_GONE = 4    # exit status of a primary whose QEMU is gone, as it knows by QMP
 UNPROTECTED = 3   # exit status of a primary that waits for the next `migrate` when it is stopped
 
 
@@ -89,12 +90,13 @@ class Lives:
         self.steps.say(f"guest: runs, unprotected, {freed:.0f} ms after the kill; COUNTER "
                        f"{self.qemu.counter()} CHECKSUM ok")
 
-    def lose_guest(self):
+    def lose_guest(self, with_qmp):
         """Its QEMU dies, it goes on in the standby. @return ms of the takeover, to the first line."""
         took_us, first_s = take_over(self.qemu, self.pair.secondary, self.standby, self.steps,
                                      self.args.interval / 2000)
         self.watched.look()
-        self.pair.ended(self.pair.primary.stop, UNPROTECTED)
+        # only by QMP can a primary know that nobody runs the guest any more
+        self.pair.ended(self.pair.primary.stop, GUEST_GONE if with_qmp else UNPROTECTED)
         committed, first, last, now = check(self.qemu, self.standby, self.watched, self.pair.secondary)
         self.steps.say(f"guest: from checkpoint {committed}, killed after COUNTER {last}, went on with "
                        f"{first}, now {now}, CHECKSUM ok")
@@ -107,7 +109,7 @@ def both_losses(lives, with_qmp):
     lives.protect(with_qmp)
     freed = lives.lose_secondary(with_qmp)
     lives.protect(with_qmp)
-    return freed, lives.lose_guest()
+    return freed, lives.lose_guest(with_qmp)
 
 
 def qemu_colo(run, args, steps):

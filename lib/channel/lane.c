@@ -73,7 +73,9 @@ colo_lane_ask(
 static struct colo_lane_rtt *
 rtt_of(struct colo_lane *l)
 {
-	return &l->rtt[((const struct colo_control_request *)l->request)->op];
+	uint8_t op = ((const struct colo_control_request *)l->request)->op;
+
+	return &l->rtt[RTE_MIN(op, RTE_DIM(l->rtt) - 1)];
 }
 
 /*

@@ -34,6 +34,7 @@ colo_secondary_poll_session(struct colo_secondary *s)
 		colo_secondary_dispatch(s, COLO_SECONDARY_EV_STARTED);
 		break;
 	case COLO_SESSION_BYE:
+		s->peer_lives = true; /* where that counts as a loss: before START */
 		colo_secondary_dispatch(s, COLO_SECONDARY_EV_BYE);
 		break;
 	case COLO_SESSION_DROPPED:
@@ -43,8 +44,12 @@ colo_secondary_poll_session(struct colo_secondary *s)
 	case COLO_SESSION_ABORTED:
 		lose(s, true);
 		break;
-	default: /* LOST, and GONE: nobody runs the guest, as far as can be known */
-		lose(s, false);
+	default:
+		/*
+		 * LOST, and GONE: nobody runs the guest, as far as can be known. But a call that
+		 * breaks before START may have waited here while its primary called anew.
+		 */
+		lose(s, event != COLO_SESSION_GONE && s->state == COLO_SECONDARY_HELLO);
 	}
 	return true;
 }

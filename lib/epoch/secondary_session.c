@@ -249,7 +249,7 @@ note_session_over(struct colo_secondary *s, bool lost)
 		return;
 	s->session_over = true;
 	s->peer_lost |= lost;
-	if (lost && s->peer_lives)
+	if (lost && s->peer_lives && s->state != COLO_SECONDARY_HELLO)
 		colo_notify_text(s->notify, true,
 			"primary lost: it lives and gave the session up: %s; its guest runs on",
 			colo_session_reason(s->session));

@@ -26,6 +26,7 @@ enum note {
 /* What the guardian knows when the primary ends. */
 struct last_words {
 	char note;			  /* 0: it never said any */
+	bool stopped;			  /* the guest, by the primary, when it last said */
 	char file[COLO_PRIVATE_PATH_MAX]; /* empty: none */
 };
 
@@ -47,6 +48,8 @@ await_end(int fd, struct last_words *last)
 			strcpy(last->file, message + 1);
 		else
 			last->note = message[0];
+		if (last->note == NOTE_STOPPED || last->note == NOTE_RUNS)
+			last->stopped = last->note == NOTE_STOPPED;
 	}
 }
 
@@ -97,7 +100,8 @@ guard(int fd, void *path)
 	struct last_words last;
 
 	await_end(fd, &last);
-	if (q != NULL && last.note != NOTE_END && last.note != NOTE_RUNS)
+	/* also after an orderly end, if the primary could not let it run */
+	if (q != NULL && (last.stopped || last.note == 0))
 		resume_guest(q, path);
 	if (last.note != NOTE_END)
 		remove_file(last.file);
