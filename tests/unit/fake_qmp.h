@@ -363,6 +363,9 @@ fake_start(struct fake_qmp *f)
 	f->listen_fd = fake_listen(f->path);
 	f->migration_fd = -1;
 	pthread_create(&f->thread, NULL, fake_thread, f);
+#ifdef __SANITIZE_ADDRESS__ /* its allocator is not safe over fork(2) while a thread begins */
+	usleep(20000);
+#endif
 }
 
 static inline void
