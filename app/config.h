@@ -97,7 +97,7 @@ struct colo_config {
 	uint64_t given;		 /**< options of the command line, bits by their row in the table */
 	char psk_file[PATH_MAX]; /* --psk-file FILE: session by TLS */
 	bool insecure;		 /* --insecure: no TLS, frames not sealed */
-	char fault[256];	 /* --fault drop=P,dup=P,reorder=P,flip=P,seed=N */
+	char fault[256];	 /* --fault drop=P,burst=N,dup=P,reorder=P,flip=P,seed=N */
 };
 
 /** Fill in the defaults. */

@@ -305,7 +305,7 @@ boot(struct colo_app *app, int n_eal, char **argv, struct colo_error *err)
 	if (start_helper(app, err) != 0 || start_tls(app, err) != 0)
 		return -1;
 	catch_signals(); /* a Ctrl-C while EAL starts ends the program once it stands */
-	/* naps of poll cores are 50 us, not 100: inherited by all lcores */
+	/* naps of poll cores are 30 us, not 80: inherited by all lcores */
 	prctl(PR_SET_TIMERSLACK, 1);
 	if (colo_eal_start(n_eal, argv, err) != 0)
 		return -1;

@@ -324,10 +324,11 @@ colo_secondary_on_deadline_receiving(struct colo_secondary *s)
 {
 	colo_notify_text(s->notify, true, "epoch %u is given up: it did not complete within %u ms",
 		s->epoch, RTE_MAX(s->config.hold_ms, s->config.peer_timeout_ms));
+	/* a dead one may not have been silent for its limit yet */
+	s->peer_lives = colo_session_lives(s->session);
 	colo_session_abort(s->session, "the epoch did not complete within the limit");
 	s->session_over = true;
 	s->peer_lost = true;
-	s->peer_lives = true; /* its session does: a dead one would have been silent as long */
 	s->aborted++;
 	return colo_secondary_give_up(s);
 }

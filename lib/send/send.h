@@ -103,6 +103,11 @@ struct colo_cursor {
 	bool all_claimed;    /**< nothing left to claim in this epoch */
 };
 
+/** Pages of a zero record, whose `count` would hold 65,535: bounds the placing core's turn. */
+#define COLO_ZERO_RUN_MAX 128u
+/** New pages of a channel in one turn, about a millisecond; and a packet more. */
+#define COLO_TURN_PAGES_MAX 4096u
+
 #define COLO_FED_BURST 32u /**< pages taken from the feed at once */
 
 /** Pages taken from the feed. */
@@ -199,11 +204,6 @@ bool colo_transmit(struct colo_sender *s);
 /** sender.c: @return a channel's state, or NULL with @p err. Main lcore, at start. */
 struct colo_sender *colo_sender_new(struct colo_send_end *end, uint8_t id, struct colo_error *err);
 void colo_sender_free(struct colo_sender *s);
-
-#define COLO_ZERO_RUN_MAX 128u /**< pages of a zero record; its `count` would hold 65,535 */
-#define COLO_TURN_PAGES_MAX                                                  \
-	4096u /**< pages that a channel sends in a turn: about a millisecond \
-	       */
 
 /** Bytes a record with @p length bytes of payload takes in a packet. */
 static inline uint32_t

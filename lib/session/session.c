@@ -131,6 +131,12 @@ note_standstill(struct colo_session *s, uint64_t now_ms)
 		s->heard_ms = now_ms - half_ms;
 }
 
+bool
+colo_session_lives(const struct colo_session *s)
+{
+	return s->state == STATE_ON && s->now_ms - s->heard_ms < s->timeout_ms / 2;
+}
+
 enum colo_session_event
 colo_session_poll(struct colo_session *s, uint64_t now_ms)
 {

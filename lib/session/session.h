@@ -211,6 +211,10 @@ void colo_session_gone(struct colo_session *s, const char *why);
 /** Close without a word. */
 void colo_session_close(struct colo_session *s);
 
+/** Has the peer given a sign of life within half of the limit? Control core, after the last poll.
+ */
+bool colo_session_lives(const struct colo_session *s);
+
 const struct colo_hello *colo_session_peer_hello(const struct colo_session *s);
 const struct colo_accept *colo_session_peer_accept(const struct colo_session *s);
 /** Why the last REFUSED, ABORTED, GONE or LOST happened: one sentence. */

@@ -305,6 +305,14 @@ note_hang_up(struct stream_source *q, struct colo_caller *c)
 	colo_stream_break(q, &err);
 }
 
+/* Is there something to be done about what comes? One that is not told apart may have to wait. */
+static bool
+may_read(const struct stream_source *q, const struct colo_caller *c)
+{
+	return colo_stream_may_run(q, c) &&
+	       !(c->role == COLO_CALLER_NEW && q->main != NULL && has_hung_up(q->main));
+}
+
 /* In poll(2)'s order: wake_fd, listener, connections. */
 #define N_POLLED (COLO_SOURCE_CALLERS + 2)
 
@@ -320,7 +328,7 @@ fill(struct stream_source *q, struct pollfd p[N_POLLED])
 		struct colo_caller *c = &q->caller[i];
 
 		p[i + 2] = (struct pollfd){.fd = c->role == COLO_CALLER_FREE ? -1 : c->fd,
-			.events = colo_stream_may_run(q, c) ? POLLIN : POLLRDHUP};
+			.events = may_read(q, c) ? POLLIN : POLLRDHUP};
 	}
 }
 

@@ -39,7 +39,7 @@
 #define COLO_SOURCE_HEAD_MS	10000u /**< for a main channel's list of blocks */
 #define COLO_SOURCE_SILENCE_US	5000u  /**< no byte for so long: the primary waits for us */
 #define COLO_SOURCE_KEEPER_MS	2000u  /**< for what the keeper does with QMP */
-#define COLO_SOURCE_LOOK_MS	300u   /* for QEMU's answer, when its stream has broken */
+#define COLO_SOURCE_LOOK_MS	300u   /**< for QEMU's answer, when its stream has broken */
 #define COLO_SOURCE_PENURY_MS	10     /**< between calls that the host lacks descriptors for */
 #define COLO_SOURCE_FULL_NS	100000 /**< a full ring is tried again so often */
 #define COLO_SOURCE_GATHER_NS	30000 /**< amid an epoch's pages, before there is a look for more */

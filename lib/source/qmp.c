@@ -17,6 +17,7 @@
 
 #include <rte_cycles.h>
 
+#include "log.h"
 #include "device_state.h"
 #include "guardian.h"
 #include "migration_stream.h"
@@ -244,14 +245,25 @@ handle_request(struct qmp_source *q, uint64_t wanted)
 
 /* ---- thread: waiting ---- */
 
-/* Events, and above all the end of QEMU, are noticed while nothing is requested. */
+/*
+ * Events, and above all the end of QEMU, are noticed while nothing is requested. A link that broke
+ * is no proof of that: QEMU has ended if nobody answers there any more.
+ */
 static void
 watch_qmp(struct qmp_source *q)
 {
 	struct colo_error why = {{0}};
 
-	if (colo_qmp_pump(&q->qmp, &why) != COLO_OUTCOME_OK)
+	if (colo_qmp_pump(&q->qmp, &why) == COLO_OUTCOME_OK)
+		return;
+	colo_qmp_close(&q->qmp);
+	if (colo_qmp_open(&q->qmp, q->path, COLO_NO_ABORT, colo_deadline(REPAIR_MS), NULL) !=
+		COLO_OUTCOME_OK) {
 		publish_gone(q, &why);
+		return;
+	}
+	q->qmp.abort_fd = q->wake_fd;
+	COLO_LOG(WARNING, "the QMP link to QEMU at %s was opened again: %s", q->path, why.text);
 }
 
 static void

@@ -348,10 +348,11 @@ test_hold_counts_standstill(void)
 /* ---- which loss is a reason to take over ---- */
 
 enum ending {
-	STOPS,	   /* the operator's word */
-	HOLD,	   /* the primary gives up, its guest runs on */
-	FAILS,	   /* ... for its source's sake */
-	TOO_LATE,  /* the secondary gives up: END came, the rest did not */
+	STOPS, /* the operator's word */
+	HOLD,  /* the primary gives up, its guest runs on */
+	FAILS, /* ... for its source's sake */
+	TOO_LATE,
+	DIES_LATE, /* the secondary gives up: END came, the rest did not */
 	NONSENSE,  /* a word that is none */
 	BREAKS,	   /* the connection closes without a word */
 	SILENT,	   /* nothing is heard any more */
@@ -376,6 +377,13 @@ end_by(struct ut_ends *e, enum ending how)
 		e->next = COLO_SOURCE_FAILED;
 		break;
 	case TOO_LATE:
+		CU_ASSERT_EQUAL(e->s.state, COLO_SECONDARY_RECEIVING);
+		colo_secondary_dispatch(&e->s, COLO_SECONDARY_EV_DEADLINE);
+		break;
+	case DIES_LATE: /* silent, but not for its whole limit, when the epoch's is over */
+		CU_ASSERT_EQUAL(e->s.state, COLO_SECONDARY_RECEIVING);
+		e->frozen_primary = true;
+		ut_ends_pass(e, UT_ENDS_LIMIT_MS * 3 / 4);
 		CU_ASSERT_EQUAL(e->s.state, COLO_SECONDARY_RECEIVING);
 		colo_secondary_dispatch(&e->s, COLO_SECONDARY_EV_DEADLINE);
 		break;
@@ -448,6 +456,7 @@ test_dead(void)
 {
 	run_loss(BREAKS, true);
 	run_loss(SILENT, true);
+	run_loss(DIES_LATE, true);
 	run_loss(GUEST_GONE, true);
 }
 

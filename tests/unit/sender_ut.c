@@ -11,6 +11,7 @@ static struct {
 	struct ut_packet packet;
 	struct colo_frame_template back; /* of the secondary's frames to channel 0 */
 	struct colo_counters before;
+	uint32_t pages; /* of the block that begin() makes; 0: a few */
 } t;
 
 static void
@@ -22,7 +23,7 @@ begin(unsigned int out_ring)
 		.window = 64,
 		.out_ring = out_ring,
 		.n_blocks = 1,
-		.block_size = {8 * COLO_PAGE_SIZE}};
+		.block_size = {(t.pages != 0 ? t.pages : 8) * (uint64_t)COLO_PAGE_SIZE}};
 
 	t.rig = ut_rig_new(&o);
 	t.s = t.rig->send.channel[0];
@@ -256,6 +257,33 @@ list_one(uint32_t page)
 	atomic_store(&box->next, 0);
 }
 
+/* However many zero pages a packet may say, a turn has its end. */
+static void
+test_turn(void)
+{
+	const uint32_t pages = 3 * COLO_TURN_PAGES_MAX;
+	struct colo_outbox *box;
+
+	t.pages = pages;
+	begin(0);
+	t.pages = 0;
+	box = &t.rig->send.outbox;
+	colo_dirty_set_range(&t.rig->blocks[0].block[0].todo, 0, pages);
+	for (uint32_t i = 0; i < pages / COLO_PIECE_PAGES; i++)
+		box->list.ref[i] = (struct colo_piece_ref){.piece = i};
+	box->list.n = pages / COLO_PIECE_PAGES;
+	atomic_store(&box->next, 0);
+	t.s->window.credit = 64;
+	phase(UT_RIG_SESSION, 1);
+	CU_ASSERT(t.s->pages >= COLO_TURN_PAGES_MAX);
+	CU_ASSERT(t.s->pages < COLO_TURN_PAGES_MAX + COLO_MAX_RECORDS * COLO_ZERO_RUN_MAX);
+	for (unsigned int i = 0; i < 3; i++)
+		colo_send_poll(t.s);
+	CU_ASSERT_EQUAL(t.s->progress.epoch_sent, 1);
+	CU_ASSERT_EQUAL(t.s->progress.zero_pages, pages);
+	ut_rig_free(t.rig);
+}
+
 /* "All of it is sent" is said with the sums of the epoch, and of no other. */
 static void
 test_publish(void)
@@ -348,6 +376,7 @@ static const struct ut_case cases[] = {
 	{"control frames", test_control},
 	{"transmit", test_transmit},
 	{"transmit control frames", test_transmit_lane},
+	{"a turn ends", test_turn},
 	{"published", test_publish},
 	{"another session", test_session},
 	{"memory is short", test_no_memory},
