@@ -10,14 +10,18 @@
 
 #include "idle.h"
 
-#define SPIN_TURNS  16u	   /* about a microsecond */
-#define YIELD_TURNS 32u	   /* tens of microseconds: who has work for this core may have a turn */
-#define SLEEP_NS    30000L /* with a timer slack of 1 ns; bounds how late work is seen */
+#define SPIN_TURNS  16u /* about a microsecond */
+#define YIELD_TURNS 32u /* tens of microseconds: who has work for this core may have a turn */
+#define NAP_TURNS   64u /* some milliseconds; an epoch's gaps are shorter */
+/* With a timer slack of 1 ns; bound how late work is seen, within an epoch and between two. */
+#define NAP_NS	 30000L
+#define SLEEP_NS 100000L
 
 void
 colo_idle(struct colo_idler *idler, bool worked)
 {
-	const struct timespec nap = {.tv_nsec = SLEEP_NS};
+	const uint32_t naps = SPIN_TURNS + YIELD_TURNS, sleeps = naps + NAP_TURNS;
+	struct timespec nap = {.tv_nsec = NAP_NS};
 
 	if (worked) {
 		idler->turns = 0;
@@ -26,9 +30,11 @@ colo_idle(struct colo_idler *idler, bool worked)
 	rte_pause();
 	if (!idler->adaptive)
 		return;
-	if (idler->turns < SPIN_TURNS + YIELD_TURNS)
+	if (idler->turns < sleeps)
 		idler->turns++;
-	if (idler->turns >= SPIN_TURNS + YIELD_TURNS)
+	if (idler->turns >= sleeps) /* many cores that nap on few CPUs would use them up */
+		nap.tv_nsec = SLEEP_NS;
+	if (idler->turns >= naps)
 		nanosleep(&nap, NULL);
 	else if (idler->turns >= SPIN_TURNS)
 		sched_yield();

@@ -72,11 +72,13 @@ take_name(struct fuzz_input *in, char *name, size_t max)
 static void
 name_blocks(struct fuzz_input *in)
 {
+	/* all of them first, so that none is given that a later one has */
+	for (unsigned int i = 0; i + 1 < t.blocks.n; i++)
+		snprintf(t.blocks.block[i].name, sizeof(t.blocks.block[i].name), "block%u", i);
 	for (unsigned int i = 0; i + 1 < t.blocks.n; i++) {
 		struct colo_block *b = &t.blocks.block[i];
 		char name[COLO_BLOCK_NAME_MAX + 1];
 
-		snprintf(b->name, sizeof(b->name), "block%u", i);
 		if (take_name(in, name, COLO_BLOCK_NAME_MAX) &&
 			strcmp(name, COLO_DEVICE_BLOCK_NAME) != 0 &&
 			colo_block_check(name, b->size, NULL) == 0 &&
