@@ -283,7 +283,7 @@ def write_csv(path, results):
 def draw(path, stats):
     panels = []
     for load in LOADS:
-        rows = [(name_of(c).replace(", ", "\\n"), c.peer, s["pause_ms"]["mean"], s["pause_ms"]["p99"])
+        rows = [(name_of(c).replace(", ", "\\n").replace(" --", "\\n--"), c.peer, s["pause_ms"]["mean"], s["pause_ms"]["p99"])
                 for (at, c), s in stats.items() if at == load]
         if rows:
             rate = stats[next(k for k in stats if k[0] == load)]["pages"]["mean"]

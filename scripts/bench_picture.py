@@ -6,7 +6,7 @@ import colo_env as env
 
 PACKAGES = ["gnuplot-nox", "fonts-dejavu-core"]
 
-HEAD = """set terminal pngcairo size 1000,{height} noenhanced font "DejaVu Sans,10"
+HEAD = """set terminal pngcairo size 1600,{height} noenhanced font "DejaVu Sans,10"
 set output "{path}"
 set multiplot layout {panels},1 title "How long the guest stands still at a checkpoint"
 set style fill solid 0.8 border -1
